@@ -1,0 +1,10 @@
+# fuzz/<target>.cpp makes the libFuzzer program fuzz_<target>; fuzz/corpus/<target>/ is its corpus.
+file(GLOB _fuzzers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/fuzz/*.cpp)
+foreach(_source IN LISTS _fuzzers)
+  get_filename_component(_target ${_source} NAME_WE)
+  add_executable(fuzz_${_target} ${_source})
+  target_link_options(fuzz_${_target} PRIVATE -fsanitize=fuzzer)
+  foreach(_name IN LISTS MOESAIC_MODULES)
+    target_link_libraries(fuzz_${_target} PRIVATE moesaic_${_name})
+  endforeach()
+endforeach()

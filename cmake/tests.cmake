@@ -1,0 +1,42 @@
+# tests/<module>/*_test.cpp makes one binary <module>_test that links that module (and what it uses).
+# tests/moesaic holds the tests of the program itself. gtest and RapidCheck are precompiled once.
+find_package(GTest REQUIRED)
+find_package(rapidcheck REQUIRED)
+include(GoogleTest)
+
+add_library(moesaic_test_support STATIC ${CMAKE_SOURCE_DIR}/tests/support/main.cpp)
+file(GLOB _support CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/support/*.cpp)
+target_sources(moesaic_test_support PRIVATE ${_support})
+target_include_directories(moesaic_test_support PUBLIC ${CMAKE_SOURCE_DIR}/tests)
+target_link_libraries(moesaic_test_support
+  PUBLIC GTest::gtest rapidcheck rapidcheck_gtest moesaic_io fmt::fmt PRIVATE moesaic_warnings)
+target_compile_definitions(moesaic_test_support PUBLIC
+  MOESAIC_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+  MOESAIC_PROGRAM="${CMAKE_BINARY_DIR}/bin/moesaic")
+target_precompile_headers(moesaic_test_support PUBLIC
+  <gtest/gtest.h> <rapidcheck.h> <rapidcheck/gtest.h> <string> <vector>)
+
+foreach(_name IN LISTS MOESAIC_MODULES ITEMS moesaic)
+  file(GLOB _tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${_name}/*_test.cpp)
+  if(_tests)
+    add_executable(${_name}_test ${_tests})
+    target_link_libraries(${_name}_test PRIVATE moesaic_test_support moesaic_warnings)
+    if(_name STREQUAL moesaic)
+      foreach(_module IN LISTS MOESAIC_MODULES)
+        target_link_libraries(${_name}_test PRIVATE moesaic_${_module})
+      endforeach()
+      add_dependencies(${_name}_test moesaic)
+    else()
+      target_link_libraries(${_name}_test PRIVATE moesaic_${_name})
+    endif()
+    target_precompile_headers(${_name}_test REUSE_FROM moesaic_test_support)
+    # Tests whose suite name starts with Slow are labelled slow and left out of the default suite.
+    gtest_discover_tests(${_name}_test TEST_PREFIX "${_name}." TEST_FILTER "-Slow*"
+      DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 120)
+    gtest_discover_tests(${_name}_test TEST_PREFIX "${_name}." TEST_FILTER "Slow*" TEST_LIST ${_name}_slow
+      DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 1800 LABELS slow)
+  endif()
+endforeach()
+
+add_test(NAME build.includes_follow_the_module_table
+  COMMAND ${CMAKE_COMMAND} -DROOT=${CMAKE_SOURCE_DIR} -P ${CMAKE_SOURCE_DIR}/cmake/check_includes.cmake)
