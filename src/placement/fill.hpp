@@ -1,0 +1,16 @@
+// What every algorithm does at its end: fill the slots of each layer, in parallel, and check the result.
+#pragma once
+
+#include <functional>
+#include <span>
+
+#include "placement/algorithm.hpp"
+
+namespace moesaic::placement {
+
+/// Calls fill_layer(row, slots) for every layer, on the problem's pool, and makes the placement of what it
+/// wrote. Layers must not depend on each other.
+Result<Solution> fill(const Problem& problem,
+                      const std::function<Status(std::size_t row, std::span<ExpertId> slots)>& fill_layer);
+
+}  // namespace moesaic::placement
