@@ -1,0 +1,45 @@
+// moesaic: one program, one subcommand a job. Exit codes: 0 done, 1 the answer is no, 2 bad usage or
+// input, 3 environment.
+#include <cstdio>
+#include <exception>
+
+#include "command.hpp"
+#include "core/version.hpp"
+
+namespace {
+
+int run(int argc, char** argv) {
+  using namespace moesaic;
+  CLI::App app(
+      "Moesaic: where the experts and the requests of an MoE model should sit, and proof that it pays.");
+  app.set_version_flag("--version", std::string("moesaic ") + std::string(version()));
+  app.require_subcommand(1);
+  app.set_help_all_flag("--help-all", "Help of every subcommand");
+  app::Context context{.files = io::real_files(), .status = {}};
+  app::add_algorithms(app, context);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const bool asked_for_help = error.get_exit_code() == 0;
+    static_cast<void>(app.exit(error));
+    return asked_for_help ? 0 : static_cast<int>(ErrorKind::kBadInput);
+  }
+  app::progress_done();
+  if (context.status) return 0;
+  std::fflush(stdout);
+  std::fprintf(stderr, "moesaic: %s\n", context.status.error().message.c_str());
+  return static_cast<int>(context.status.error().kind);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "moesaic: out of memory; use a machine with more, or fewer --threads\n");
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "moesaic: %s\n", error.what());
+  }
+  return static_cast<int>(moesaic::ErrorKind::kEnvironment);
+}
