@@ -1,0 +1,158 @@
+#include "ingest/documents.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "core/limits.hpp"
+
+namespace moesaic::ingest {
+namespace {
+
+constexpr std::size_t kMaxFolderDepth = 32;
+
+bool cut_suffix(std::string& name, std::string_view suffix) {
+  if (name.size() <= suffix.size() || !name.ends_with(suffix)) return false;
+  name.resize(name.size() - suffix.size());
+  return true;
+}
+
+/// "" for paths without a folder of their own ("x.json", "./x.json", "/x.json").
+std::string folder_name(const std::string& path) {
+  const std::string name = io::base_name(io::parent_path(path));
+  return name == "." || name == ".." || name == "/" ? std::string() : name;
+}
+
+}  // namespace
+
+std::string without_packing(std::string_view name) {
+  std::string out(name);
+  for (std::string_view suffix : {".tgz", ".txz", ".zip"}) {
+    if (cut_suffix(out, suffix)) return out;
+  }
+  for (std::string_view suffix : {".xz", ".zst", ".gz"}) {
+    if (cut_suffix(out, suffix)) break;
+  }
+  cut_suffix(out, ".tar");
+  return out;
+}
+
+std::string stem(std::string_view name) {
+  const std::size_t dot = name.rfind('.');
+  return std::string(dot == std::string_view::npos || dot == 0 ? name : name.substr(0, dot));
+}
+
+struct Documents::Impl {
+  struct File {
+    std::string path;
+    std::size_t source;
+    bool named;
+    std::uint64_t size;
+  };
+
+  io::FileSystem& files;
+  std::vector<File> list;
+  std::size_t at = 0;
+
+  std::uint64_t given = 0;
+  DocumentFilter filter;
+
+  Impl(io::FileSystem& files_in, DocumentFilter filter_in) : files(files_in), filter(std::move(filter_in)) {}
+
+  /// Whether `document` passes the filter; an error when the user named it and it does not.
+  Result<bool> takes(const Document& document) {
+    if (filter.takes == nullptr || filter.takes(document.name)) return true;
+    if (document.named) {
+      return bad_input(
+          fmt::format("{}: not a file of format {} by its name; leave it out, or name the format "
+                      "with --format",
+                      document.path, filter.format));
+    }
+    if (filter.left_out) filter.left_out(document);
+    return false;
+  }
+
+  Status walk(const std::string& path, std::size_t source, std::size_t depth) {
+    if (depth > kMaxFolderDepth) {
+      return bad_input(fmt::format("{}: folders nested deeper than {}", path, kMaxFolderDepth));
+    }
+    MOESAIC_ASSIGN(const io::FileStatus status, files.status(path));
+    if (!status.exists) {
+      return bad_input(fmt::format("{}: there is no such file or folder; check the path", path));
+    }
+    if (!status.is_directory) {
+      list.push_back({path, source, depth == 0, status.size});
+      return {};
+    }
+    MOESAIC_ASSIGN(const std::vector<std::string> names, files.list(path));
+    for (const std::string& name : names) {
+      if (name.starts_with(".")) continue;
+      MOESAIC_TRY(walk(io::join_path(path, name), source, depth + 1));
+    }
+    return {};
+  }
+};
+
+Documents::Documents(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Documents::Documents(Documents&&) noexcept = default;
+Documents& Documents::operator=(Documents&&) noexcept = default;
+Documents::~Documents() = default;
+
+Result<Documents> Documents::open(io::FileSystem& files, std::span<const std::string> sources,
+                                  DocumentFilter filter) {
+  if (sources.empty()) return bad_input("no source given; name at least one file or folder to import");
+  auto impl = std::make_unique<Impl>(files, std::move(filter));
+  for (std::size_t i = 0; i < sources.size(); ++i) MOESAIC_TRY(impl->walk(sources[i], i, 0));
+  return Documents(std::move(impl));
+}
+
+Result<std::optional<Document>> Documents::next() {
+  while (impl_->at < impl_->list.size()) {
+    const Impl::File& file = impl_->list[impl_->at++];
+    Document document;
+    document.path = file.path;
+    document.name = without_packing(io::base_name(file.path));
+    document.folder = folder_name(file.path);
+    document.source = file.source;
+    document.named = file.named;
+    document.size = file.size;
+    MOESAIC_ASSIGN(const bool taken, impl_->takes(document));
+    if (!taken) continue;
+    ++impl_->given;
+    return std::optional<Document>(std::move(document));
+  }
+  return std::optional<Document>();
+}
+
+std::uint64_t Documents::given() const { return impl_->given; }
+
+std::string Documents::digest() const {
+  // FNV-1a (Fowler, Noll, Vo): the digest tells an interrupted import's sources from others', no more.
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const Impl::File& file : impl_->list) {
+    for (char c : fmt::format("{}:{}\n", file.path, file.size)) {
+      hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    }
+  }
+  return fmt::format("{:016x}", hash);
+}
+
+Status Documents::load(Document& document) const {
+  if (document.loaded) return {};
+  MOESAIC_ASSIGN(document.bytes, io::read_file(impl_->files, document.path, limits::kMaxDocumentBytes));
+  document.bytes.reserve(document.bytes.size() + kPadding);
+  document.loaded = true;
+  return {};
+}
+
+Result<std::string> Documents::head(const Document& document, std::size_t bytes) const {
+  if (document.loaded) return document.bytes.substr(0, bytes);
+  MOESAIC_ASSIGN(const auto file, impl_->files.open(document.path));
+  std::string out(static_cast<std::size_t>(std::min<std::uint64_t>(bytes, file->size())), '\0');
+  MOESAIC_TRY(io::read_exactly(*file, document.path, 0, std::as_writable_bytes(std::span(out))));
+  return out;
+}
+
+}  // namespace moesaic::ingest
