@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Installs what it needs, builds the release preset and runs the default suite.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/install-packages.sh
+cmake --preset release >/dev/null
+cmake --build --preset release
+# The outside reader of the store, npm's zarrita.
+if [ -f tests/zarrita/package-lock.json ]; then
+  npm ci --silent --no-audit --no-fund --prefix tests/zarrita
+fi
+ctest --preset release -j "$(nproc)"
