@@ -1,0 +1,26 @@
+#include "planning/demands.hpp"
+
+#include "core/check.hpp"
+
+namespace moesaic::planning {
+
+TraceDemand::TraceDemand(const evaluate::SelectedTokens& tokens, std::span<const HomeId> homes,
+                         std::vector<double> loads)
+    : tokens_(tokens), segments_(tokens.segments(homes)), loads_(std::move(loads)) {}
+
+Result<placement::LayerDemand> TraceDemand::layer(std::size_t row) const {
+  MOESAIC_ASSIGN(std::vector<ExpertId> experts, tokens_.read_layer(row));
+  return placement::LayerDemand{.experts = std::move(experts), .segments = segments_};
+}
+
+LoadDemand::LoadDemand(ModelShape shape, std::vector<double> loads)
+    : shape_(std::move(shape)), loads_(std::move(loads)) {
+  MOESAIC_CHECK(loads_.size() == shape_.layers.size() * shape_.experts);
+}
+
+Result<placement::LayerDemand> LoadDemand::layer(std::size_t) const {
+  MOESAIC_CHECK(has_tokens());  // the caller asks for tokens only where there are some
+  return placement::LayerDemand{};
+}
+
+}  // namespace moesaic::planning

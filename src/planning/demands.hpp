@@ -1,0 +1,43 @@
+// What a placement algorithm is told: the tokens of a trace with their homes, or bare loads.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "evaluate/selected_tokens.hpp"
+#include "placement/algorithm.hpp"
+
+namespace moesaic::planning {
+
+/// Tokens of a trace. REQUIRES: `tokens` outlives this; homes by tokens.requests() order.
+class TraceDemand final : public placement::Demand {
+ public:
+  TraceDemand(const evaluate::SelectedTokens& tokens, std::span<const HomeId> homes, std::vector<double> loads);
+
+  const ModelShape& shape() const override { return tokens_.source().shape(); }
+  std::span<const double> loads() const override { return loads_; }
+  bool has_tokens() const override { return true; }
+  Result<placement::LayerDemand> layer(std::size_t row) const override;
+
+ private:
+  const evaluate::SelectedTokens& tokens_;
+  std::vector<traffic::Segment> segments_;
+  std::vector<double> loads_;
+};
+
+/// Loads only, [L, E].
+class LoadDemand final : public placement::Demand {
+ public:
+  LoadDemand(ModelShape shape, std::vector<double> loads);
+
+  const ModelShape& shape() const override { return shape_; }
+  std::span<const double> loads() const override { return loads_; }
+  bool has_tokens() const override { return false; }
+  Result<placement::LayerDemand> layer(std::size_t row) const override;
+
+ private:
+  ModelShape shape_;
+  std::vector<double> loads_;
+};
+
+}  // namespace moesaic::planning
