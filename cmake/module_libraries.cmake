@@ -14,5 +14,5 @@ moesaic_module_links(io PkgConfig::ZSTD PkgConfig::XXHASH PkgConfig::ARCHIVE sim
 moesaic_module_links(protocol simdjson::simdjson)
 moesaic_module_links(ingest simdjson::simdjson)
 moesaic_module_links(trace PkgConfig::XXHASH)
-moesaic_module_links(cost yaml-cpp)
+moesaic_module_links(core yaml-cpp)
 moesaic_module_links(artifact yaml-cpp)

@@ -15,6 +15,7 @@ inline constexpr std::uint64_t kMaxTokens = std::uint64_t{1} << 40;  ///< a trac
 inline constexpr std::uint64_t kMaxRequests = std::uint64_t{1} << 31;
 inline constexpr std::size_t kMaxStringBytes = 65'536;  ///< an id, a domain, a name
 inline constexpr std::size_t kMaxJsonDepth = 64;
+inline constexpr std::size_t kMaxConfigNodes = 1'000'000;        ///< values of one YAML document
 inline constexpr std::uint64_t kMaxConfigBytes = 64ull << 20;    ///< plan.json, YAML, index.json
 inline constexpr std::uint64_t kMaxDocumentBytes = 4ull << 30;   ///< one trace document in memory
 inline constexpr std::uint64_t kMaxArchiveEntries = 50'000'000;  ///< files in one archive
