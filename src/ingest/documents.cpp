@@ -7,11 +7,15 @@
 #include <vector>
 
 #include "core/limits.hpp"
+#include "io/archive.hpp"
+#include "io/byte_stream.hpp"
 
 namespace moesaic::ingest {
 namespace {
 
 constexpr std::size_t kMaxFolderDepth = 32;
+/// What a packed file is guessed to unpack to, for bounding batches; dumps pack about so well.
+constexpr std::uint64_t kUsualRatio = 16;
 
 bool cut_suffix(std::string& name, std::string_view suffix) {
   if (name.size() <= suffix.size() || !name.ends_with(suffix)) return false;
@@ -58,6 +62,7 @@ struct Documents::Impl {
 
   std::uint64_t given = 0;
   DocumentFilter filter;
+  std::optional<io::ArchiveReader> archive;  ///< being read: that of list[at - 1]
 
   Impl(io::FileSystem& files_in, DocumentFilter filter_in) : files(files_in), filter(std::move(filter_in)) {}
 
@@ -72,6 +77,47 @@ struct Documents::Impl {
     }
     if (filter.left_out) filter.left_out(document);
     return false;
+  }
+
+  /// The next document, whether the filter takes it or not.
+  Result<std::optional<Document>> step() {
+    while (true) {
+      if (archive) {
+        MOESAIC_ASSIGN(std::optional<io::ArchiveEntry> entry, archive->next());
+        if (entry) return std::optional<Document>(member(list[at - 1], std::move(*entry)));
+        archive.reset();
+      }
+      if (at == list.size()) return std::optional<Document>();
+      const File& file = list[at++];
+      if (!io::is_archive_name(file.path)) return std::optional<Document>(plain(file));
+      MOESAIC_ASSIGN(archive, io::ArchiveReader::open(files, file.path));
+    }
+  }
+
+  static Document plain(const File& file) {
+    Document out;
+    out.path = file.path;
+    out.name = without_packing(io::base_name(file.path));
+    out.folder = folder_name(file.path);
+    out.source = file.source;
+    out.named = file.named;
+    const bool packed = io::without_compression(file.path).size() != file.path.size();
+    out.size = packed ? kUsualRatio * file.size : file.size;
+    return out;
+  }
+
+  static Document member(const File& file, io::ArchiveEntry entry) {
+    Document out;
+    out.path = file.path + ":" + entry.name;
+    out.name = io::base_name(entry.name);
+    out.folder = folder_name(entry.name);
+    if (out.folder.empty()) out.folder = without_packing(io::base_name(file.path));
+    out.source = file.source;
+    out.size = entry.bytes.size();
+    out.bytes = std::move(entry.bytes);
+    out.bytes.reserve(out.bytes.size() + kPadding);
+    out.loaded = true;
+    return out;
   }
 
   Status walk(const std::string& path, std::size_t source, std::size_t depth) {
@@ -109,21 +155,14 @@ Result<Documents> Documents::open(io::FileSystem& files, std::span<const std::st
 }
 
 Result<std::optional<Document>> Documents::next() {
-  while (impl_->at < impl_->list.size()) {
-    const Impl::File& file = impl_->list[impl_->at++];
-    Document document;
-    document.path = file.path;
-    document.name = without_packing(io::base_name(file.path));
-    document.folder = folder_name(file.path);
-    document.source = file.source;
-    document.named = file.named;
-    document.size = file.size;
-    MOESAIC_ASSIGN(const bool taken, impl_->takes(document));
+  while (true) {
+    MOESAIC_ASSIGN(std::optional<Document> document, impl_->step());
+    if (!document) return document;
+    MOESAIC_ASSIGN(const bool taken, impl_->takes(*document));
     if (!taken) continue;
     ++impl_->given;
-    return std::optional<Document>(std::move(document));
+    return document;
   }
-  return std::optional<Document>();
 }
 
 std::uint64_t Documents::given() const { return impl_->given; }
@@ -141,7 +180,8 @@ std::string Documents::digest() const {
 
 Status Documents::load(Document& document) const {
   if (document.loaded) return {};
-  MOESAIC_ASSIGN(document.bytes, io::read_file(impl_->files, document.path, limits::kMaxDocumentBytes));
+  MOESAIC_ASSIGN(document.bytes,
+                 io::read_maybe_compressed(impl_->files, document.path, limits::kMaxDocumentBytes));
   document.bytes.reserve(document.bytes.size() + kPadding);
   document.loaded = true;
   return {};
@@ -149,9 +189,10 @@ Status Documents::load(Document& document) const {
 
 Result<std::string> Documents::head(const Document& document, std::size_t bytes) const {
   if (document.loaded) return document.bytes.substr(0, bytes);
-  MOESAIC_ASSIGN(const auto file, impl_->files.open(document.path));
-  std::string out(static_cast<std::size_t>(std::min<std::uint64_t>(bytes, file->size())), '\0');
-  MOESAIC_TRY(io::read_exactly(*file, document.path, 0, std::as_writable_bytes(std::span(out))));
+  MOESAIC_ASSIGN(const auto stream, io::open_stream(impl_->files, document.path));
+  std::string out(bytes, '\0');
+  MOESAIC_ASSIGN(const std::size_t read, stream->read(std::as_writable_bytes(std::span(out))));
+  out.resize(read);
   return out;
 }
 

@@ -31,11 +31,12 @@ struct Progress {
 struct ImportOptions {
   std::string output;  ///< path of the store
   std::string format;  ///< name of an importer; "" = recognise it
-  /// What --model (or --shape) says. An importer refuses what contradicts it.
+  /// What --model (or --shape) says. An importer refuses what contradicts it. `layers` may be empty when
+  /// only their number is known: then model_layers is the number of planes, and 0 of anything = unknown.
   std::optional<ModelShape> shape;
-  /// A preset whose name fits a folder's, or nothing. A guess: where the data contradict it, it is
-  /// dropped and said so.
-  std::function<std::optional<ModelShape>(std::string_view folder)> shape_by_folder;
+  /// A preset whose name stands in a document's path, or nothing. A guess: where the data contradict it,
+  /// it is dropped.
+  std::function<std::optional<ModelShape>(std::string_view path)> shape_by_path;
   std::string domain;          ///< label of every request; "" = as the format says, else the folder's name
   std::string domain_key;      ///< key of an index that holds the label, for formats with several
   std::string axes;            ///< of a 3-D array: "tlk", "wle", "rle", ...; "" = as recognised

@@ -63,26 +63,26 @@ Output::Output(io::FileSystem& files, const ImportOptions& options, std::string 
 
 Output::~Output() = default;
 
-Result<ModelShape> Output::settle_shape(const ModelShape& seen, bool layers_known, const std::string& folder,
-                                        const std::string& where) {
-  std::optional<ModelShape> known = options_.shape;
-  if (known) {
-    const std::string why = misfit(*known, seen, layers_known);
-    if (!why.empty()) {
-      return bad_input(
-          fmt::format("{}: {} by the shape given for model \"{}\"; give the model that made this "
-                      "trace, or none",
-                      where, why, known->model));
-    }
-  } else if (options_.shape_by_folder) {
-    known = options_.shape_by_folder(folder);
-    if (known && !misfit(*known, seen, layers_known).empty()) known.reset();
-    if (known) {
-      anomalies_.add("assumed",
-                     fmt::format("The model is taken to be {} from the folder name \"{}\" (--model "
-                                 "says otherwise).",
-                                 known->model, folder));
-    }
+std::optional<ModelShape> Output::known_shape(const std::string& path) const {
+  if (options_.shape) return options_.shape;
+  return options_.shape_by_path ? options_.shape_by_path(path) : std::nullopt;
+}
+
+Result<ModelShape> Output::settle_shape(const ModelShape& seen, bool layers_known, const std::string& path) {
+  std::optional<ModelShape> known = known_shape(path);
+  const std::string why = known ? misfit(*known, seen, layers_known) : std::string();
+  if (options_.shape && !why.empty()) {
+    return bad_input(
+        fmt::format("{}: {} by the shape given for model \"{}\"; give the model that made this trace, "
+                    "or none",
+                    path, why, known->model));
+  }
+  if (!why.empty()) known.reset();
+  if (known && !options_.shape) {
+    anomalies_.add("assumed",
+                   fmt::format("The model is taken to be {}, which stands in the path of the sources "
+                               "(--model says otherwise).",
+                               known->model));
   }
   ModelShape shape = seen;
   if (known) {
@@ -111,7 +111,7 @@ Result<ModelShape> Output::settle_shape(const ModelShape& seen, bool layers_know
   ModelShape to_check = shape;
   if (to_check.experts == 0) to_check.experts = limits::kMaxExperts;
   if (Status status = validate(to_check); !status) {
-    return bad_input(fmt::format("{}: {}", where, status.error().message));
+    return bad_input(fmt::format("{}: {}", path, status.error().message));
   }
   return shape;
 }

@@ -48,14 +48,16 @@ class Output {
 
   Anomalies& anomalies() { return anomalies_; }
 
-  /// The shape to write, from what the documents say (`seen`; 0 experts, model layers or top_k = they do
-  /// not say) and what is known of the model. `layers_known`: seen.layers are ids, not just as many rows.
-  /// options.shape must fit or it is bad input that names `where`: equal experts and top_k where both are
-  /// known, and layers that hold seen.layers (or are as many, when not known). A shape guessed from
-  /// `folder` is taken when it fits and otherwise dropped. What nobody knows is assumed and reported;
-  /// experts may stay 0: open_tokens() then counts on the largest id.
-  Result<ModelShape> settle_shape(const ModelShape& seen, bool layers_known, const std::string& folder,
-                                  const std::string& where);
+  /// What is known of the model of the document at `path`: options.shape, else a guess from the path.
+  std::optional<ModelShape> known_shape(const std::string& path) const;
+
+  /// The shape to write, from what the document at `path` says (`seen`; 0 experts, model layers or top_k =
+  /// it does not say) and what is known of the model. `layers_known`: seen.layers are ids, not just as many
+  /// rows. options.shape must fit or it is bad input: equal experts and top_k where both are known, and
+  /// layers that hold seen.layers (or are as many, when not known). A shape guessed from the path is taken
+  /// when it fits and otherwise dropped. What nobody knows is assumed and reported; experts may stay 0:
+  /// open_tokens() then counts on the largest id.
+  Result<ModelShape> settle_shape(const ModelShape& seen, bool layers_known, const std::string& path);
 
   /// Token stores. shape.experts = 0: not known yet, largest id + 1 at the end.
   Status open_tokens(const ModelShape& shape, trace::IdOrder order = trace::IdOrder::kSet,

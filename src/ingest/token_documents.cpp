@@ -76,8 +76,7 @@ class PlaneMap {
     for (std::size_t p = 0; p < planes_.size(); ++p) {
       if (zero.empty() || !zero[p]) seen.layers.push_back(planes_[p]);
     }
-    MOESAIC_ASSIGN(shape_, output.settle_shape(seen, first->parsed.layers_known, first->document.folder,
-                                               first->document.path));
+    MOESAIC_ASSIGN(shape_, output.settle_shape(seen, first->parsed.layers_known, first->document.path));
     for (std::size_t row = 0; row < shape_.layers.size(); ++row) {
       if (!first->parsed.layers_known) {
         kept_.push_back(row);
