@@ -1,12 +1,14 @@
 # bench/<module>/<question>.cpp makes the program bench_<question>.
 find_package(benchmark REQUIRED)
+# Where the shared traces are, as the tests know it.
+add_library(moesaic_bench_support STATIC ${CMAKE_SOURCE_DIR}/tests/support/shared_data.cpp)
+target_include_directories(moesaic_bench_support PUBLIC ${CMAKE_SOURCE_DIR}/tests)
+target_compile_definitions(moesaic_bench_support PUBLIC MOESAIC_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 file(GLOB _benches CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bench/*/*.cpp)
 foreach(_source IN LISTS _benches)
   get_filename_component(_question ${_source} NAME_WE)
   add_executable(bench_${_question} ${_source})
-  target_link_libraries(bench_${_question} PRIVATE benchmark::benchmark fmt::fmt moesaic_warnings)
-  target_include_directories(bench_${_question} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
-  target_compile_definitions(bench_${_question} PRIVATE MOESAIC_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  target_link_libraries(bench_${_question} PRIVATE moesaic_bench_support benchmark::benchmark fmt::fmt moesaic_warnings)
   foreach(_name IN LISTS MOESAIC_MODULES)
     target_link_libraries(bench_${_question} PRIVATE moesaic_${_name})
   endforeach()

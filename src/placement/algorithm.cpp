@@ -9,7 +9,8 @@
 namespace moesaic::placement {
 
 std::span<const Algorithm* const> algorithms() {
-  static const std::array kAll = {&linear()};
+  static const std::array kAll = {&linear(), &round_robin(), &random_placement(), &eplb_algorithm(),
+                                  &patterns()};
   return kAll;
 }
 

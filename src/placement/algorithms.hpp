@@ -6,5 +6,9 @@
 namespace moesaic::placement {
 
 const Algorithm& linear();
+const Algorithm& round_robin();
+const Algorithm& random_placement();
+const Algorithm& eplb_algorithm();
+const Algorithm& patterns();
 
 }  // namespace moesaic::placement
