@@ -45,7 +45,10 @@ struct LibarchiveSource::Callbacks {
 };
 
 LibarchiveSource::LibarchiveSource(const ReadFile& file, std::string where, std::uint64_t max_bytes)
-    : file_(file), where_(std::move(where)), max_bytes_(max_bytes), block_(std::size_t{1} << 18) {}
+    : file_(file),
+      where_(std::move(where)),
+      max_bytes_(max_bytes),
+      block_(static_cast<std::size_t>(std::clamp<std::uint64_t>(file.size(), 1, 1 << 18))) {}
 
 LibarchiveSource::~LibarchiveSource() { archive_read_free(handle_); }
 
@@ -61,7 +64,8 @@ Result<std::unique_ptr<LibarchiveSource>> LibarchiveSource::open(const ReadFile&
   archive_read_support_format_empty(handle);
   if (unpack == Unpack::kArchive) {
     archive_read_support_format_tar(handle);
-    archive_read_support_format_zip(handle);
+    // Not the streaming zip reader: it takes a zip without its directory, which is a cut one, for whole.
+    archive_read_support_format_zip_seekable(handle);
   } else {
     archive_read_support_format_raw(handle);
   }

@@ -134,9 +134,11 @@ Result<Element> parse_descr(std::string_view descr, const std::string& where) {
                     "U or S",
                     where, descr, why));
   };
+  if (descr.find('O') != std::string_view::npos) {
+    return refuse("holds Python objects, which are not read from foreign files");
+  }
   if (descr.size() < 3) return refuse("is not known");
   const char order = descr[0], kind = descr[1];
-  if (kind == 'O') return refuse("holds Python objects, which are not read from foreign files");
   if (order != '<' && order != '>' && order != '|' && order != '=') return refuse("is not known");
   std::uint64_t width = 0;
   for (const char c : descr.substr(2)) {

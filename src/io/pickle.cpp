@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <bit>
-#include <charconv>
 #include <unordered_map>
 #include <variant>
 
@@ -161,7 +160,6 @@ class PickleMachine {
   Status push_text(std::uint64_t n);
   Status push_bytes(std::uint64_t n);
   Status push_long(std::uint64_t n);
-  Status push_decimal(std::string_view text);
   Status push_double();
   Status push_global(std::string name);
   Status persistent_id();
@@ -234,11 +232,6 @@ Status PickleMachine::step(char opcode) {
       MOESAIC_ASSIGN(const std::uint64_t value, number(4));
       return push(std::int64_t{static_cast<std::int32_t>(static_cast<std::uint32_t>(value))});
     }
-    case 'I':    // INT
-    case 'L': {  // LONG
-      MOESAIC_ASSIGN(const std::string_view text, line());
-      return push_decimal(text);
-    }
     case '\x8a':
       return sized(1, &PickleMachine::push_long);
     case '\x8b':
@@ -277,14 +270,6 @@ Status PickleMachine::step(char opcode) {
     case 't': {  // TUPLE
       MOESAIC_ASSIGN(std::vector<NodeId> values, pop_to_mark());
       return push(TupleNode{std::move(values)});
-    }
-    case 'l': {  // LIST
-      MOESAIC_ASSIGN(std::vector<NodeId> values, pop_to_mark());
-      return push(ListNode{std::move(values)});
-    }
-    case 'd': {  // DICT
-      MOESAIC_ASSIGN(const std::vector<NodeId> flat, pop_to_mark());
-      return push_dict(flat);
     }
     case 'a': {  // APPEND
       MOESAIC_ASSIGN(const NodeId value, pop());
@@ -388,17 +373,6 @@ Status PickleMachine::push_long(std::uint64_t n) {
   std::uint64_t value = !text.empty() && static_cast<signed char>(text.back()) < 0 ? ~std::uint64_t{0} : 0;
   for (std::size_t i = text.size(); i-- > 0;) value = value << 8 | static_cast<unsigned char>(text[i]);
   return push(static_cast<std::int64_t>(value));
-}
-
-Status PickleMachine::push_decimal(std::string_view text) {
-  if (text == "00" || text == "01") return push(text == "01");  // bool before protocol 2
-  if (text.ends_with('L')) text.remove_suffix(1);
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) {
-    return fail(fmt::format("\"{:.40}\" is no whole number within 64 bits", text));
-  }
-  return push(value);
 }
 
 Status PickleMachine::push_double() {

@@ -1,4 +1,4 @@
-// A Python pickle read as data: nothing it names is ever run. Protocols 0 to 5 (Python's pickletools is
+// A Python pickle read as data: nothing it names is ever run. Protocols 2 to 5 (Python's pickletools is
 // the reference), as far as they hold None, bool, int, float, str, bytes, list, tuple, dict,
 // collections.OrderedDict and torch tensors (torch._utils._rebuild_tensor_v2 over storages named by
 // persistent ids). Any other global is an error that names it.
