@@ -136,6 +136,21 @@ std::vector<std::string> Fields::texts(std::string_view key, std::size_t max) {
   return out;
 }
 
+void Fields::matrix(std::string_view key, std::size_t rows, std::size_t columns, std::string_view expected,
+                    const std::function<bool(const Json&)>& take) {
+  const Json::Array* outer = array(key, rows);
+  if (outer == nullptr) return;
+  for (std::size_t r = 0; r < rows; ++r) {
+    const Json::Array* row = (*outer)[r].as_array();
+    if (row == nullptr || row->size() != columns) {
+      return fail(fmt::format("{}[{}]", key, r), &(*outer)[r], fmt::format("an array of {} items", columns));
+    }
+    for (std::size_t c = 0; c < columns; ++c) {
+      if (!take((*row)[c])) return fail(fmt::format("{}[{}][{}]", key, r, c), &(*row)[c], expected);
+    }
+  }
+}
+
 void Fields::schema(std::string_view expected) {
   const std::string found = text("schema");
   if (ok() && found != expected) {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <initializer_list>
+#include <functional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -35,6 +35,10 @@ class Fields {
   std::vector<std::uint64_t> wholes(std::string_view key, std::size_t max, std::uint64_t low,
                                     std::uint64_t high);
   std::vector<std::string> texts(std::string_view key, std::size_t max);
+  /// An array of `rows` arrays of `columns` items, each of which `take` must accept; `expected` says what
+  /// it accepts.
+  void matrix(std::string_view key, std::size_t rows, std::size_t columns, std::string_view expected,
+              const std::function<bool(const Json&)>& take);
   /// Exactly `expected`, for the schema key.
   void schema(std::string_view expected);
 

@@ -10,15 +10,16 @@
 #include <string_view>
 #include <vector>
 
+#include "artifact/sections.hpp"
 #include "core/homes.hpp"
 #include "core/json.hpp"
 #include "core/model_shape.hpp"
 #include "core/placement.hpp"
 #include "core/result.hpp"
-#include "core/selection.hpp"
 #include "core/topology.hpp"
 #include "dispatch/dispatch.hpp"
 #include "io/files.hpp"
+#include "signature/assigner.hpp"
 
 namespace moesaic::artifact {
 
@@ -43,20 +44,6 @@ struct PlanAlgorithm {
   bool operator==(const PlanAlgorithm&) const = default;
 };
 
-/// The traffic that the plan was made from.
-struct PlanSource {
-  std::string trace_digest;        ///< trace::Trace::digest()
-  std::string trace_name;          ///< base name, for people
-  std::string requests = "train";  ///< "all", "train", "heldout" or "@file"
-  std::uint64_t split_seed = 0;
-  double heldout_share = kHeldoutShare;
-  Phase phase = Phase::kDecode;
-  PredictFrom predict_from = {};
-  /// [first, second) of the windows; absent = all.
-  std::optional<std::pair<std::uint32_t, std::uint32_t>> windows = {};
-  bool operator==(const PlanSource&) const = default;
-};
-
 struct Plan {
   std::string made_by = {};  ///< program and version
   ModelShape shape;
@@ -70,6 +57,8 @@ struct Plan {
   std::vector<double> loads = {};
   /// Homes of the planning requests, by request id; empty when the plan has none.
   std::map<std::string, HomeId, std::less<>> homes = {};
+  /// How an unseen request finds its home; absent for plans from bare counts.
+  std::optional<signature::Assigner> assigner = {};
   bool constraints_met = true;
   Label label = Label::kHeuristic;
   std::vector<std::string> notes = {};  ///< full sentences for the reader
@@ -78,8 +67,8 @@ struct Plan {
   bool operator==(const Plan&) const = default;
 };
 
-/// Canonical text with a newline at its end. REQUIRES: loads of L x E, homes inside the topology, objects
-/// where the fields say so. O(size).
+/// Canonical text with a newline at its end. REQUIRES: loads of L x E, homes inside the topology, a
+/// valid assigner to homes, objects where the fields say so. O(size).
 std::string to_json(const Plan& plan);
 
 /// Inverse of to_json. Errors (bad input) name `where`, the key path, what was found and expected: another

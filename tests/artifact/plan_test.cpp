@@ -73,6 +73,19 @@ TEST(Plan, SaysWhichKeyIsWrongAndWhatItExpected) {
   expect_refused([](Json& j) { (*j["loads"].as_array())[0] = Json::Array{1}; },
                  "loads[0]: found an array of 1, expected an array of 4 items");
   expect_refused([](Json& j) { j["homes"]["r9"] = 4; }, "homes.r9: found 4, expected a home below 4");
+  expect_refused([](Json& j) { j["assigner"]["target"] = "decoder"; }, "expected an assigner to 4 homes");
+  expect_refused([](Json& j) { j["assigner"]["target"] = "rack"; }, "assigner.target: found \"rack\"");
+  expect_refused([](Json& j) { j["assigner"]["transform"] = "cube"; }, "assigner.transform: found \"cube\"");
+  expect_refused([](Json& j) { j["assigner"]["layers"] = Json::Array{2}; }, "assigner");
+  expect_refused([](Json& j) { j["assigner"]["prototypes"] = Json::Array{}; },
+                 "assigner.prototypes: found an array of 0, expected an array of 4 items");
+  expect_refused([](Json& j) { (*(*j["assigner"]["prototypes"].as_array())[0].as_array())[1] = 1; },
+                 "assigner");
+  expect_refused([](Json& j) { (*(*j["assigner"]["idf"].as_array())[0].as_array())[1] = "x"; },
+                 "assigner.idf[0][1]: found \"x\", expected a number");
+  expect_refused([](Json& j) { j["assigner"]["capacities"] = Json::Array{0.5, 0.5, "x", 0}; },
+                 "assigner.capacities: found \"x\"");
+  expect_refused([](Json& j) { j["assigner"]["idf"] = Json(); }, "assigner");
   expect_refused([](Json& j) { j["algorithm"]["max_imbalance"] = 0.5; },
                  "algorithm.max_imbalance: found 0.5");
   expect_refused([](Json& j) { j["algorithm"]["options"] = 1; }, "algorithm.options: found 1");

@@ -31,6 +31,13 @@ inline Plan sample_plan() {
                  .windows = std::pair{0u, 3u}};
   plan.loads = {4, 0, 2.5, 1, 0.1, 3, 3, 1e21};
   plan.homes = {{"r1", HomeId(0)}, {"r\xC3\xA9", HomeId(3)}};
+  plan.assigner = {.space = {.layers = {LayerId(3)},
+                             .rows = {1},
+                             .experts = 4,
+                             .transform = signature::Transform::kCountIdf,
+                             .idf = {0.1f, 0, 1, 2.5f}},
+                   .prototypes = {1, 0, 0, 0, 0, 0.6f, 0.8f, 0, 0, 0, 0, 0, 0, 0, 0, 1},
+                   .capacities = {0.25, 0.25, 0.25, 0.25}};
   plan.constraints_met = false;
   plan.label = Label::kTimeLimited;
   plan.notes = {"Layer 3 does not meet the limit."};

@@ -1,0 +1,58 @@
+#include "artifact/router.hpp"
+
+#include <limits>
+
+#include "artifact/assigner_json.hpp"
+#include "core/check.hpp"
+#include "core/limits.hpp"
+#include "io/json.hpp"
+
+namespace moesaic::artifact {
+
+std::string to_json(const Router& router) {
+  MOESAIC_CHECK(router.score.is_object());
+  Json::Array notes;
+  for (const std::string& note : router.notes) notes.emplace_back(note);
+  Json out;
+  out["schema"] = kRouterSchema;
+  out["made_by"] = router.made_by;
+  out["model"] = shape_json(router.shape);
+  out["assigner"] = assigner_json(router.assigner);
+  out["source"] = source_json(router.source);
+  out["seed"] = router.seed;
+  out["notes"] = std::move(notes);
+  out["score"] = router.score;
+  return out.dump(1) + "\n";
+}
+
+Result<Router> parse_router(std::string_view text, const std::string& where) {
+  MOESAIC_ASSIGN(const Json json, io::parse_json(text, where));
+  Fields fields(json, where, "");
+  fields.schema(kRouterSchema);
+  Router router{.made_by = fields.text("made_by"),
+                .shape = read_shape(fields, "model"),
+                .assigner = {},
+                .source = read_source(fields, "source"),
+                .seed = fields.whole("seed", 0, std::numeric_limits<std::uint64_t>::max()),
+                .notes = fields.texts("notes", 10'000),
+                .score = fields.object("score")};
+  if (!fields.ok()) return tl::unexpected(fields.finish().error());
+  router.assigner = read_assigner(fields, "assigner", router.shape);
+  if (fields.ok() && router.assigner.target != signature::Target::kDecoder) {
+    fields.fail("assigner.target", json.find("assigner")->find("target"),
+                "decoder; a plan's assigner stays in its plan.json");
+  }
+  MOESAIC_TRY(fields.finish());
+  return router;
+}
+
+Result<Router> read_router(io::FileSystem& files, const std::string& path) {
+  MOESAIC_ASSIGN(const std::string text, io::read_file(files, path, limits::kMaxConfigBytes));
+  return parse_router(text, path);
+}
+
+Status write_router(io::FileSystem& files, const std::string& path, const Router& router, bool force) {
+  return io::write_file_atomically(files, path, to_json(router), force);
+}
+
+}  // namespace moesaic::artifact

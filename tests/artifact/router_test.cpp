@@ -1,0 +1,89 @@
+#include "artifact/router.hpp"
+
+#include <bit>
+#include <cmath>
+
+#include "artifact/assigner_json.hpp"
+#include "io/json.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace moesaic::artifact {
+namespace {
+
+Router sample_router() {
+  Router router{.made_by = "moesaic 0.1.0",
+                .shape = {.model = "sample",
+                          .model_layers = 3,
+                          .layers = {LayerId(0), LayerId(2)},
+                          .experts = 2,
+                          .top_k = 1},
+                .assigner = {.space = {.layers = {LayerId(0), LayerId(2)},
+                                       .rows = {0, 1},
+                                       .experts = 2,
+                                       .transform = signature::Transform::kCount},
+                             .prototypes = {0.6f, 0, 0, 0.8f, 0, 1, 0, 0},
+                             .capacities = {0.5, 0.5},
+                             .target = signature::Target::kDecoder}};
+  router.source.trace_digest = "ab";
+  router.seed = 3;
+  router.notes = {"Two decoders."};
+  router.score["similarity"] = 0.5;
+  return router;
+}
+
+TEST(Router, GoesThroughAFileByteByByte) {
+  const moesaic::testing::TemporaryFolder folder;
+  const std::string path = folder / "router.json";
+  ASSERT_TRUE(write_router(io::real_files(), path, sample_router(), false));
+  EXPECT_FALSE(write_router(io::real_files(), path, sample_router(), false));
+  const auto read = read_router(io::real_files(), path);
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(*read, sample_router());
+  EXPECT_EQ(to_json(*read), to_json(sample_router()));
+}
+
+TEST(Router, TheKeptFixtureOfVersion1StillReads) {
+  const std::string path = MOESAIC_SOURCE_DIR "/tests/data/artifact/router-v1.json";
+  const auto text = io::read_file(io::real_files(), path, 1 << 20);
+  ASSERT_TRUE(text) << text.error().message;
+  const auto read = parse_router(*text, path);
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(*read, sample_router());
+  EXPECT_EQ(to_json(*read), *text);
+}
+
+TEST(Router, RefusesPlansAndWrongValuesWithTheirKey) {
+  const auto refused = [](const std::function<void(Json&)>& change, const std::string& part) {
+    auto json = io::parse_json(to_json(sample_router()), "sample");
+    change(*json);
+    const auto read = parse_router(json->dump(), "bad.json");
+    ASSERT_FALSE(read) << part;
+    EXPECT_NE(read.error().message.find("bad.json: " + part), std::string::npos) << read.error().message;
+  };
+  refused([](Json& j) { j["schema"] = "moesaic.plan/1"; }, "schema: found \"moesaic.plan/1\"");
+  refused([](Json& j) { j["assigner"]["target"] = "home"; },
+          "assigner.target: found \"home\", expected decoder");
+  refused([](Json& j) { j["seed"] = -1; }, "seed: found -1");
+  refused([](Json& j) { j["assigner"]["colour"] = 1; }, "assigner.colour: unknown key");
+  refused([](Json& j) { j["model"]["top_k"] = 9; }, "model: model shape: 9 experts a token");
+  for (const char* key : {"schema", "made_by", "model", "assigner", "source", "seed", "notes", "score"}) {
+    refused([&](Json& j) { j.as_object()->erase(key); }, std::string(key) + ": found nothing");
+  }
+}
+
+RC_GTEST_PROP(ShortestDecimal, ReadsBackAsTheSameFloatAndIsShort, ()) {
+  const auto bits = *rc::gen::arbitrary<std::uint32_t>();
+  const auto value = std::bit_cast<float>(bits);
+  RC_PRE(std::isfinite(value));
+  const double decimal = shortest_decimal(value);
+  RC_ASSERT(static_cast<float>(decimal) == value);
+  // Nine significant digits, sign, point, exponent.
+  RC_ASSERT(moesaic::shortest_double(decimal).size() <= 26u);
+}
+
+TEST(ShortestDecimal, WritesATenthAsATenth) {
+  EXPECT_EQ(moesaic::shortest_double(shortest_decimal(0.1f)), "0.1");
+}
+
+}  // namespace
+}  // namespace moesaic::artifact
