@@ -25,7 +25,8 @@ struct RequestTable {
 };
 
 /// Columns of one length, spans inside [0, tokens) that ascend and do not overlap, codes inside
-/// `domains`, unique ids. Errors name `where` and the request. O(n log n).
+/// `domains`, unique ids, names in UTF-8 and of
+/// bounded length. Errors name `where` and the request. O(n log n).
 Status validate(const RequestTable& requests, std::uint64_t tokens, const std::string& where);
 
 }  // namespace moesaic::trace

@@ -50,7 +50,8 @@ struct CountRow {
 
 class Trace {
  public:
-  /// Opens and validates all metadata; chunk data are checked when read (crc32c a chunk).
+  /// Opens and validates all metadata; data are checked when read: crc32c of a shard's
+  /// index, checksum of a piece, ids below E.
   /// Errors (bad input) name the file, byte or key, what was expected and what to do.
   static Result<Trace> open(io::FileSystem& files, const std::string& path);
   Trace(Trace&&) noexcept;
@@ -66,12 +67,13 @@ class Trace {
   /// Also in a counts store, where spans may be empty but ids and domains are meaningful.
   const RequestTable& requests() const;
   const Provenance& provenance() const;
-  /// Hex hash of the store's metadata and chunk checksums: two stores with it equal hold the same data.
+  /// Hexadecimal hash of shape, request table and decoded contents (docs/store.md): two stores with it equal
+  /// hold the same data. Where the data came from is not part of it.
   const std::string& digest() const;
 
   /// Experts of tokens [begin, end) in layer row `layer`: out is [end - begin, k]; kMissingExpert where
   /// the source had none. REQUIRES: kTokens, begin <= end <= tokens(), out.size() == (end - begin) * k.
-  /// Thread-safe; memory O(inner chunk). Errors: a missing or damaged chunk.
+  /// Thread-safe; memory O(piece); decodes the pieces of that layer alone. Errors: a missing or damaged chunk.
   Status read_layer(std::size_t layer, std::uint64_t begin, std::uint64_t end, std::span<ExpertId> out) const;
   /// Router weights in the same shape; NaN where missing. REQUIRES: has_weights().
   Status read_weights(std::size_t layer, std::uint64_t begin, std::uint64_t end, std::span<float> out) const;

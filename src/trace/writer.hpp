@@ -21,14 +21,22 @@ class ThreadPool;
 
 namespace moesaic::trace {
 
+/// How tokens are cut. The defaults are the format's; tests use small ones. A piece is compressed as one.
+struct StoreLayout {
+  std::uint64_t shard_tokens = 262'144;  ///< a file, all layers; a multiple of piece_tokens
+  std::uint64_t piece_tokens = 16'384;   ///< of one layer
+  bool operator==(const StoreLayout&) const = default;
+};
+
 struct WriterOptions {
   bool force = false;              ///< replace an existing store (only at finish())
   IdOrder order = IdOrder::kSet;
   bool weights = false;            ///< tokens come with router weights
   /// Names the sources and the options that shape the result. A "<path>.partial/" of the same
   /// fingerprint is resumed; one of another is an error unless `force` (then it is removed).
-  std::string fingerprint;
+  std::string fingerprint{};
   ThreadPool* pool = nullptr;      ///< compresses shards in parallel; nullptr = on the caller
+  StoreLayout layout{};
 };
 
 /// One request as it is added. Ids must be unique; the writer makes a repeated one unique by appending
@@ -41,9 +49,13 @@ struct RequestRecord {
   std::int64_t arrival_ns = -1;    ///< -1 = unknown; known for all requests or for none
 };
 
-/// Streams tokens into a store. Memory: two shards. Not thread-safe.
+/// Streams tokens into a store: pieces are compressed as they fill, a shard is written, synced and noted in
+/// the journal when it is full. Memory: one piece of all layers and one compressed shard, beside the request
+/// table. The bytes depend neither on the pool nor on interruptions. Not thread-safe. After an error every
+/// later call fails; what the journal holds is kept for the next run.
 class TokenWriter {
  public:
+  /// Errors: the store exists (without force), a partial store of another fingerprint, shape or options.
   /// `shape.experts` may be limits::kMaxExperts while unknown (stored as uint16); finish() then gives it.
   static Result<TokenWriter> open(io::FileSystem& files, const std::string& path, const ModelShape& shape,
                                   const WriterOptions& options);
@@ -54,6 +66,9 @@ class TokenWriter {
   /// How many add_*() calls of an interrupted run are wholly on disk: a resumed import skips that many
   /// (their sources need not be read) and then goes on adding.
   std::uint64_t records_to_skip() const;
+
+  /// Tokens added so far, those to skip among them.
+  std::uint64_t tokens() const;
 
   /// Adds one request with its experts [prefill + decode, L, k] (kMissingExpert where missing) and, when
   /// options.weights, weights of the same shape. Ids >= shape.experts are an error.
