@@ -21,7 +21,8 @@ constexpr std::array<std::uint32_t, 256> kTable = make_table();
 
 std::uint32_t crc32c(std::span<const std::byte> bytes) {
   std::uint32_t value = ~std::uint32_t{0};
-  for (const std::byte b : bytes) value = (value >> 8) ^ kTable[(value ^ std::to_integer<std::uint32_t>(b)) & 255];
+  for (const std::byte b : bytes)
+    value = (value >> 8) ^ kTable[(value ^ std::to_integer<std::uint32_t>(b)) & 255];
   return ~value;
 }
 

@@ -36,13 +36,15 @@ std::string fill_bytes(ZarrType type, std::size_t count) {
   const std::size_t bytes = count * width(type);
   switch (type) {
     case ZarrType::kUint64:
-    case ZarrType::kInt64: return std::string(bytes, '\0');
+    case ZarrType::kInt64:
+      return std::string(bytes, '\0');
     case ZarrType::kFloat32: {
       std::string text;
       for (std::size_t i = 0; i < count; ++i) text.append("\x00\x00\xC0\x7F", 4);  // quiet NaN
       return text;
     }
-    default: return std::string(bytes, '\xFF');
+    default:
+      return std::string(bytes, '\xFF');
   }
 }
 
@@ -54,7 +56,10 @@ Status write_array_metadata(FileSystem& files, const std::string& folder, const 
 }
 
 ZarrReader::ZarrReader(FileSystem& files, std::string folder, ZarrArray array)
-    : files_(&files), folder_(std::move(folder)), array_(std::move(array)), cache_(std::make_unique<Cache>()) {
+    : files_(&files),
+      folder_(std::move(folder)),
+      array_(std::move(array)),
+      cache_(std::make_unique<Cache>()) {
   cache_->slots.resize(kOpenChunks);
   cache_->numbers.resize(kOpenChunks);
 }
@@ -76,8 +81,8 @@ Status ZarrReader::check_chunks() const {
   do {  // ends at the first chunk that is not there, so a huge shape costs no more than the folder has
     const std::string key = chunk_key(at);
     if (!std::ranges::binary_search(names, key)) {
-      return bad_input(fmt::format("{}: chunk \"{}\" is missing; the store is not whole, import it again", folder_,
-                                   key));
+      return bad_input(
+          fmt::format("{}: chunk \"{}\" is missing; the store is not whole, import it again", folder_, key));
     }
   } while (next(at, sizes));
   return {};
@@ -170,15 +175,16 @@ Result<Hash128> ZarrReader::content_hash() const {
 
 Status ZarrReader::expect_column(ZarrType type, std::uint64_t max_elements) const {
   if (array_.shape.size() != 1 || array_.type != type) {
-    return bad_input(fmt::format("{}: {} with {} dimensions, expected {} with one", folder_, name(array_.type),
-                                 array_.shape.size(), name(type)));
+    return bad_input(fmt::format("{}: {} with {} dimensions, expected {} with one", folder_,
+                                 name(array_.type), array_.shape.size(), name(type)));
   }
   if (array_.chunk[0] > 16 * kColumnChunk) {
     return bad_input(fmt::format("{}: chunks of {} elements, expected at most {}", folder_, array_.chunk[0],
                                  16 * kColumnChunk));
   }
   if (array_.shape[0] > max_elements) {
-    return bad_input(fmt::format("{}: {} elements, expected at most {}", folder_, array_.shape[0], max_elements));
+    return bad_input(
+        fmt::format("{}: {} elements, expected at most {}", folder_, array_.shape[0], max_elements));
   }
   return {};
 }

@@ -85,7 +85,8 @@ class ZarrReader {
 /// Elements of a chunk of a column.
 inline constexpr std::uint64_t kColumnChunk = 65'536;
 
-/// Writes `folder` with the one-dimensional `array` of these bytes, all files synced. Returns its content_hash.
+/// Writes `folder` with the one-dimensional `array` of these bytes, all files synced. Returns its
+/// content_hash.
 Result<Hash128> write_column_bytes(FileSystem& files, const std::string& folder, const ZarrArray& array,
                                    std::span<const std::byte> bytes);
 

@@ -24,11 +24,16 @@ constexpr std::array<TypeInfo, 6> kTypes{{{ZarrType::kUint8, "uint8", 1},
 
 Json fill_value(ZarrType type) {
   switch (type) {
-    case ZarrType::kUint8: return Json(0xFF);
-    case ZarrType::kUint16: return Json(0xFFFF);
-    case ZarrType::kUint32: return Json(0xFFFFFFFFu);
-    case ZarrType::kFloat32: return Json("NaN");
-    default: return Json(0);
+    case ZarrType::kUint8:
+      return Json(0xFF);
+    case ZarrType::kUint16:
+      return Json(0xFFFF);
+    case ZarrType::kUint32:
+      return Json(0xFFFFFFFFu);
+    case ZarrType::kFloat32:
+      return Json("NaN");
+    default:
+      return Json(0);
   }
 }
 
@@ -90,8 +95,8 @@ tl::unexpected<Error> wrong(const std::string& where, std::string_view key, cons
                             const std::string& expected) {
   std::string text = found == nullptr ? "nothing" : found->dump();
   if (text.size() > 80) text = text.substr(0, 80) + "...";
-  return bad_input(fmt::format("{}: key \"{}\" is {}, expected {}; is this a store written by moesaic?", where,
-                               key, text, expected));
+  return bad_input(fmt::format("{}: key \"{}\" is {}, expected {}; is this a store written by moesaic?",
+                               where, key, text, expected));
 }
 
 Result<std::vector<std::uint64_t>> read_numbers(const Json* json, std::string_view key,
@@ -112,9 +117,11 @@ Result<Json> parse_node(std::string_view text, const std::string& where, std::st
   const Json* format = json.find("zarr_format");
   if (format == nullptr || *format != Json(3)) return wrong(where, "zarr_format", format, "3");
   const Json* node = json.find("node_type");
-  if (node == nullptr || *node != Json(type)) return wrong(where, "node_type", node, fmt::format("\"{}\"", type));
+  if (node == nullptr || *node != Json(type))
+    return wrong(where, "node_type", node, fmt::format("\"{}\"", type));
   const Json* attributes = json.find("attributes");
-  if (attributes != nullptr && !attributes->is_object()) return wrong(where, "attributes", attributes, "an object");
+  if (attributes != nullptr && !attributes->is_object())
+    return wrong(where, "attributes", attributes, "an object");
   return json;
 }
 
@@ -143,22 +150,27 @@ std::uint64_t ZarrArray::pieces_per_chunk() const {
 
 Status validate(const ZarrArray& array, const std::string& where) {
   const std::size_t dimensions = array.shape.size();
-  if (dimensions == 0 || dimensions > 3 || array.chunk.size() != dimensions || array.piece().size() != dimensions) {
-    return bad_input(fmt::format("{}: shape, chunk and inner chunk have {}, {} and {} dimensions, expected one to "
-                                 "three, all the same",
-                                 where, dimensions, array.chunk.size(), array.piece().size()));
+  if (dimensions == 0 || dimensions > 3 || array.chunk.size() != dimensions ||
+      array.piece().size() != dimensions) {
+    return bad_input(
+        fmt::format("{}: shape, chunk and inner chunk have {}, {} and {} dimensions, expected one to "
+                    "three, all the same",
+                    where, dimensions, array.chunk.size(), array.piece().size()));
   }
   for (std::size_t d = 0; d < dimensions; ++d) {
-    if (array.shape[d] > std::uint64_t{1} << 48 || array.chunk[d] == 0 || array.chunk[d] > std::uint64_t{1} << 40 ||
-        array.piece()[d] == 0 || array.chunk[d] % array.piece()[d] != 0) {
-      return bad_input(fmt::format("{}: dimension {} has size {}, chunks of {} and inner chunks of {}, expected a "
-                                   "size up to 2^48 and inner chunks that divide the chunks",
-                                   where, d, array.shape[d], array.chunk[d], array.piece()[d]));
+    if (array.shape[d] > std::uint64_t{1} << 48 || array.chunk[d] == 0 ||
+        array.chunk[d] > std::uint64_t{1} << 40 || array.piece()[d] == 0 ||
+        array.chunk[d] % array.piece()[d] != 0) {
+      return bad_input(
+          fmt::format("{}: dimension {} has size {}, chunks of {} and inner chunks of {}, expected a "
+                      "size up to 2^48 and inner chunks that divide the chunks",
+                      where, d, array.shape[d], array.chunk[d], array.piece()[d]));
     }
   }
   if (array.piece_bytes() > kMaxPieceBytes || array.pieces_per_chunk() > kMaxPiecesPerChunk) {
-    return bad_input(fmt::format("{}: inner chunks of {} bytes, {} a chunk, expected at most {} and {}", where,
-                                 array.piece_bytes(), array.pieces_per_chunk(), kMaxPieceBytes, kMaxPiecesPerChunk));
+    return bad_input(fmt::format("{}: inner chunks of {} bytes, {} a chunk, expected at most {} and {}",
+                                 where, array.piece_bytes(), array.pieces_per_chunk(), kMaxPieceBytes,
+                                 kMaxPiecesPerChunk));
   }
   return {};
 }

@@ -73,14 +73,15 @@ EncodedPiece encode_piece(std::span<const std::byte> raw) {
   return piece;
 }
 
-Status decode_piece(std::span<const std::byte> compressed, std::span<std::byte> out, const std::string& where) {
+Status decode_piece(std::span<const std::byte> compressed, std::span<std::byte> out,
+                    const std::string& where) {
   const unsigned long long claimed = ZSTD_getFrameContentSize(compressed.data(), compressed.size());
   if (claimed == ZSTD_CONTENTSIZE_ERROR) {
     return bad_input(fmt::format("{}: not a zstd frame; the store is damaged, import it again", where));
   }
   if (claimed != ZSTD_CONTENTSIZE_UNKNOWN && claimed != out.size()) {
-    return bad_input(fmt::format("{}: claims {} bytes, expected {}; the store is damaged, import it again", where,
-                                 claimed, out.size()));
+    return bad_input(fmt::format("{}: claims {} bytes, expected {}; the store is damaged, import it again",
+                                 where, claimed, out.size()));
   }
   const std::size_t size =
       ZSTD_decompressDCtx(decompressor(), out.data(), out.size(), compressed.data(), compressed.size());
@@ -89,8 +90,8 @@ Status decode_piece(std::span<const std::byte> compressed, std::span<std::byte> 
                                  ZSTD_getErrorName(size)));
   }
   if (size != out.size()) {
-    return bad_input(fmt::format("{}: holds {} bytes, expected {}; the store is damaged, import it again", where,
-                                 size, out.size()));
+    return bad_input(fmt::format("{}: holds {} bytes, expected {}; the store is damaged, import it again",
+                                 where, size, out.size()));
   }
   return {};
 }

@@ -32,7 +32,8 @@ struct EncodedPiece {
 EncodedPiece encode_piece(std::span<const std::byte> raw);
 
 /// Decodes exactly out.size() bytes. Errors (bad input) name `where`: damage, checksum, another size.
-Status decode_piece(std::span<const std::byte> compressed, std::span<std::byte> out, const std::string& where);
+Status decode_piece(std::span<const std::byte> compressed, std::span<std::byte> out,
+                    const std::string& where);
 
 /// The most bytes encode_piece gives for `raw` bytes.
 std::uint64_t encoded_bound(std::uint64_t raw);

@@ -57,9 +57,10 @@ Result<std::vector<PieceSpan>> read_shard_index(const ReadFile& file, const std:
                                                 std::uint64_t pieces, std::uint64_t max_bytes) {
   const std::uint64_t index_bytes = pieces * sizeof(PieceSpan);
   if (file.size() < index_bytes + sizeof(std::uint32_t)) {
-    return bad_input(fmt::format("{}: {} bytes, expected at least {} for the index at its end; the file is cut "
-                                 "short, import the store again",
-                                 path, file.size(), index_bytes + sizeof(std::uint32_t)));
+    return bad_input(
+        fmt::format("{}: {} bytes, expected at least {} for the index at its end; the file is cut "
+                    "short, import the store again",
+                    path, file.size(), index_bytes + sizeof(std::uint32_t)));
   }
   const std::uint64_t data_bytes = file.size() - index_bytes - sizeof(std::uint32_t);
   std::vector<PieceSpan> index(static_cast<std::size_t>(pieces));
@@ -68,17 +69,19 @@ Result<std::vector<PieceSpan>> read_shard_index(const ReadFile& file, const std:
   MOESAIC_TRY(read_exactly(file, path, data_bytes + index_bytes, std::as_writable_bytes(std::span(&crc, 1))));
   const std::uint32_t computed = crc32c(std::as_bytes(std::span(index)));
   if (crc != computed) {
-    return bad_input(fmt::format("{}: crc32c of the index at byte {} is {:08x}, the file says {:08x}; the store is "
-                                 "damaged, import it again",
-                                 path, data_bytes, computed, crc));
+    return bad_input(
+        fmt::format("{}: crc32c of the index at byte {} is {:08x}, the file says {:08x}; the store is "
+                    "damaged, import it again",
+                    path, data_bytes, computed, crc));
   }
   for (std::size_t i = 0; i < index.size(); ++i) {
     const PieceSpan& span = index[i];
     if (span.absent()) continue;
     if (span.offset > data_bytes || span.bytes > data_bytes - span.offset || span.bytes > max_bytes) {
-      return bad_input(fmt::format("{}: inner chunk {} has {} bytes at byte {}, expected a span of at most {} bytes "
-                                   "before byte {}",
-                                   path, i, span.bytes, span.offset, max_bytes, data_bytes));
+      return bad_input(
+          fmt::format("{}: inner chunk {} has {} bytes at byte {}, expected a span of at most {} bytes "
+                      "before byte {}",
+                      path, i, span.bytes, span.offset, max_bytes, data_bytes));
     }
   }
   return index;

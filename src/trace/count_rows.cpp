@@ -25,8 +25,8 @@ template <class T>
 Result<std::vector<T>> read_rows(io::FileSystem& files, const std::string& folder, std::uint64_t expected) {
   MOESAIC_ASSIGN(const io::ZarrReader reader, io::ZarrReader::open(files, folder));
   if (reader.array().shape[0] != expected) {
-    return bad_input(fmt::format("{}: {} rows, expected {} as in \"counts\"", folder, reader.array().shape[0],
-                                 expected));
+    return bad_input(
+        fmt::format("{}: {} rows, expected {} as in \"counts\"", folder, reader.array().shape[0], expected));
   }
   return reader.read_column<T>(limits::kMaxRequests);
 }
@@ -38,8 +38,9 @@ Status validate(const std::vector<CountRow>& rows, const RequestTable& requests,
     const CountRow& row = rows[r];
     const bool known = row.request == kNoRequest || row.request < requests.size();
     if (!known || row.domain >= requests.domains.size()) {
-      return bad_input(fmt::format("{}: count row {} is of request {} and domain {}, expected below {} and {}", where,
-                                   r, row.request, row.domain, requests.size(), requests.domains.size()));
+      return bad_input(
+          fmt::format("{}: count row {} is of request {} and domain {}, expected below {} and {}", where, r,
+                      row.request, row.domain, requests.size(), requests.domains.size()));
     }
   }
   return {};

@@ -24,10 +24,10 @@ Status check_counts(const CountStore& store, const std::string& path) {
     const double count = store.counts[i];
     const bool whole = store.unit == CountUnit::kShare || (count == std::floor(count) && count <= kMaxCount);
     if (!(count >= 0) || !std::isfinite(static_cast<float>(count)) || !whole) {
-      return bad_input(fmt::format("{}: row {}, layer {}, expert {} counts {}, expected a {} of at least 0", path,
-                                   i / row_counts, index(store.shape.layers[i % row_counts / store.shape.experts]),
-                                   i % store.shape.experts, count,
-                                   store.unit == CountUnit::kShare ? "finite share" : "whole number up to 2^53"));
+      return bad_input(fmt::format(
+          "{}: row {}, layer {}, expert {} counts {}, expected a {} of at least 0", path, i / row_counts,
+          index(store.shape.layers[i % row_counts / store.shape.experts]), i % store.shape.experts, count,
+          store.unit == CountUnit::kShare ? "finite share" : "whole number up to 2^53"));
     }
   }
   return {};

@@ -64,10 +64,11 @@ std::optional<JournalShard> parse_shard(const Json& json) {
   JournalShard shard;
   std::uint64_t max_id = 0;
   const Json* records = json.find("records");
-  if (!read_uint(json, "expert_bytes", shard.expert_bytes) || !read_hash(json, "expert_hash", shard.expert_hash) ||
-      !read_uint(json, "weight_bytes", shard.weight_bytes) || !read_hash(json, "weight_hash", shard.weight_hash) ||
-      !read_uint(json, "max_id", max_id) || max_id > limits::kMaxExperts || records == nullptr ||
-      !records->is_array()) {
+  if (!read_uint(json, "expert_bytes", shard.expert_bytes) ||
+      !read_hash(json, "expert_hash", shard.expert_hash) ||
+      !read_uint(json, "weight_bytes", shard.weight_bytes) ||
+      !read_hash(json, "weight_hash", shard.weight_hash) || !read_uint(json, "max_id", max_id) ||
+      max_id > limits::kMaxExperts || records == nullptr || !records->is_array()) {
     return std::nullopt;
   }
   shard.max_id = static_cast<std::uint32_t>(max_id);

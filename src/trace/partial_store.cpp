@@ -13,8 +13,8 @@
 namespace moesaic::trace {
 namespace {
 
-constexpr std::array<std::string_view, 7> kOurNames{"counts",        "experts", "journal.jsonl", "request",
-                                                    "row",           "weights", "zarr.json"};
+constexpr std::array<std::string_view, 7> kOurNames{"counts", "experts", "journal.jsonl", "request",
+                                                    "row",    "weights", "zarr.json"};
 
 std::string shard_path(const std::string& partial, const char* array, std::size_t shard) {
   return io::join_path(io::join_path(partial, array), io::chunk_key({shard, 0, 0}));
@@ -54,7 +54,8 @@ Status remove_the_rest(io::FileSystem& files, const std::string& partial, std::s
   return {};
 }
 
-Result<PartialStore> begin(io::FileSystem& files, const std::string& partial, const Json& head, bool weights) {
+Result<PartialStore> begin(io::FileSystem& files, const std::string& partial, const Json& head,
+                           bool weights) {
   MOESAIC_TRY(renew_partial_folder(files, partial));
   MOESAIC_TRY(files.make_directories(io::join_path(partial, "experts")));
   if (weights) MOESAIC_TRY(files.make_directories(io::join_path(partial, "weights")));
@@ -68,11 +69,13 @@ Result<PartialStore> begin(io::FileSystem& files, const std::string& partial, co
 Status renew_partial_folder(io::FileSystem& files, const std::string& partial) {
   MOESAIC_ASSIGN(const io::FileStatus there, files.status(partial));
   if (there.exists) {
-    if (!there.is_directory) return bad_input(fmt::format("{}: is a file, expected nothing there; move it away", partial));
+    if (!there.is_directory)
+      return bad_input(fmt::format("{}: is a file, expected nothing there; move it away", partial));
     MOESAIC_ASSIGN(const std::vector<std::string> names, files.list(partial));
     for (const std::string& name : names) {
       if (std::ranges::find(kOurNames, name) == kOurNames.end()) {
-        return bad_input(fmt::format("{}: holds \"{}\", which no import wrote; move the folder away", partial, name));
+        return bad_input(
+            fmt::format("{}: holds \"{}\", which no import wrote; move the folder away", partial, name));
       }
     }
     MOESAIC_TRY(files.remove_all(partial));
@@ -80,17 +83,18 @@ Status renew_partial_folder(io::FileSystem& files, const std::string& partial) {
   return files.make_directories(partial);
 }
 
-Result<PartialStore> open_partial_store(io::FileSystem& files, const std::string& partial, const ModelShape& shape,
-                                        const WriterOptions& options) {
+Result<PartialStore> open_partial_store(io::FileSystem& files, const std::string& partial,
+                                        const ModelShape& shape, const WriterOptions& options) {
   const Json head = journal_head(shape, options);
   MOESAIC_ASSIGN(const io::FileStatus there, files.status(Journal::path(partial)));
   if (!there.exists) return begin(files, partial, head, options.weights);
   MOESAIC_ASSIGN(Journal::Found found, Journal::read(files, partial));
   if (found.head != head) {
     if (!found.head.is_null() && !options.force) {
-      return bad_input(fmt::format("{}: belongs to an interrupted import of other sources or options; finish that one "
-                                   "with its own command, or give --force to drop it and start over",
-                                   partial));
+      return bad_input(
+          fmt::format("{}: belongs to an interrupted import of other sources or options; finish that one "
+                      "with its own command, or give --force to drop it and start over",
+                      partial));
     }
     return begin(files, partial, head, options.weights);
   }

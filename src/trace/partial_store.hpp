@@ -21,8 +21,8 @@ struct PartialStore {
 /// Takes up the import that left `partial`, or begins a new one there. A folder of another fingerprint,
 /// shape or layout is an error unless options.force, which empties it; a folder that is none of ours is
 /// never touched.
-Result<PartialStore> open_partial_store(io::FileSystem& files, const std::string& partial, const ModelShape& shape,
-                                        const WriterOptions& options);
+Result<PartialStore> open_partial_store(io::FileSystem& files, const std::string& partial,
+                                        const ModelShape& shape, const WriterOptions& options);
 
 /// A new, empty folder `partial`; what an interrupted run left there is removed, anything else refused.
 Status renew_partial_folder(io::FileSystem& files, const std::string& partial);

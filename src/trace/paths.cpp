@@ -37,8 +37,8 @@ Status commit_store(io::FileSystem& files, const std::string& path, bool force) 
   if (current.exists) {
     MOESAIC_ASSIGN(const io::FileStatus aside, files.status(old));
     if (aside.exists) {
-      return bad_input(fmt::format("{}: exists, but the old store is to wait there while it is replaced; move it away",
-                                   old));
+      return bad_input(fmt::format(
+          "{}: exists, but the old store is to wait there while it is replaced; move it away", old));
     }
     MOESAIC_TRY(files.rename(path, old));
   }
@@ -58,8 +58,8 @@ Status refuse_existing(io::FileSystem& files, const std::string& path, bool forc
   if (!force) return bad_input(fmt::format("{}: exists; give --force to replace it", path));
   MOESAIC_ASSIGN(const bool is_store, looks_like_store(files, path));
   if (!is_store) {
-    return bad_input(fmt::format("{}: exists and is no trace store, so --force does not replace it; remove it first",
-                                 path));
+    return bad_input(fmt::format(
+        "{}: exists and is no trace store, so --force does not replace it; remove it first", path));
   }
   return {};
 }

@@ -69,7 +69,8 @@ void PieceBuffer::encode_layer(std::size_t layer, Encoded& out) const {
   }
   if (type_ == io::ZarrType::kUint8) {
     std::vector<std::uint8_t> narrow(size);
-    std::ranges::transform(ids, narrow.begin(), [](ExpertId id) { return static_cast<std::uint8_t>(index(id)); });
+    std::ranges::transform(ids, narrow.begin(),
+                           [](ExpertId id) { return static_cast<std::uint8_t>(index(id)); });
     out.experts[layer] = io::encode_piece(std::as_bytes(std::span(narrow)));
   } else {
     out.experts[layer] = io::encode_piece(std::as_bytes(std::span(ids)));

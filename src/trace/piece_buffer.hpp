@@ -20,8 +20,8 @@ namespace moesaic::trace {
 class PieceBuffer {
  public:
   /// `type`: of the stored ids, uint8 or uint16.
-  PieceBuffer(std::size_t layers, std::size_t top_k, std::size_t piece_tokens, io::ZarrType type, IdOrder order,
-              bool weights);
+  PieceBuffer(std::size_t layers, std::size_t top_k, std::size_t piece_tokens, io::ZarrType type,
+              IdOrder order, bool weights);
 
   /// Another type for what is encoded from now on.
   void store_as(io::ZarrType type) { type_ = type; }

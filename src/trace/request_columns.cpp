@@ -29,8 +29,9 @@ Result<std::vector<std::string>> cut_ids(const std::vector<std::uint64_t>& ends,
   std::uint64_t begin = 0;
   for (const std::uint64_t end : ends) {
     if (end < begin || end > text.size() || end - begin > limits::kMaxStringBytes) {
-      return bad_input(fmt::format("{}/id: request {} ends at byte {}, expected {} to {} and at most {} bytes", folder,
-                                   ids.size(), end, begin, text.size(), limits::kMaxStringBytes));
+      return bad_input(
+          fmt::format("{}/id: request {} ends at byte {}, expected {} to {} and at most {} bytes", folder,
+                      ids.size(), end, begin, text.size(), limits::kMaxStringBytes));
     }
     const auto* bytes = reinterpret_cast<const char*>(text.data());
     ids.emplace_back(bytes + begin, bytes + end);
@@ -48,22 +49,27 @@ template <class T>
 Status write_store_column(io::FileSystem& files, const std::string& store, const std::string& name,
                           const std::vector<T>& values, std::map<std::string, ArrayContent>& arrays,
                           Json attributes) {
-  MOESAIC_ASSIGN(const io::Hash128 hash, io::write_column<T>(files, io::join_path(store, name), std::span(values),
-                                                             std::move(attributes)));
+  MOESAIC_ASSIGN(const io::Hash128 hash, io::write_column<T>(files, io::join_path(store, name),
+                                                             std::span(values), std::move(attributes)));
   arrays[name] = {.shape = {values.size()}, .hash = io::hex(hash)};
   return {};
 }
 
 template Status write_store_column(io::FileSystem&, const std::string&, const std::string&,
-                                   const std::vector<std::uint8_t>&, std::map<std::string, ArrayContent>&, Json);
+                                   const std::vector<std::uint8_t>&, std::map<std::string, ArrayContent>&,
+                                   Json);
 template Status write_store_column(io::FileSystem&, const std::string&, const std::string&,
-                                   const std::vector<std::uint16_t>&, std::map<std::string, ArrayContent>&, Json);
+                                   const std::vector<std::uint16_t>&, std::map<std::string, ArrayContent>&,
+                                   Json);
 template Status write_store_column(io::FileSystem&, const std::string&, const std::string&,
-                                   const std::vector<std::uint32_t>&, std::map<std::string, ArrayContent>&, Json);
+                                   const std::vector<std::uint32_t>&, std::map<std::string, ArrayContent>&,
+                                   Json);
 template Status write_store_column(io::FileSystem&, const std::string&, const std::string&,
-                                   const std::vector<std::uint64_t>&, std::map<std::string, ArrayContent>&, Json);
+                                   const std::vector<std::uint64_t>&, std::map<std::string, ArrayContent>&,
+                                   Json);
 template Status write_store_column(io::FileSystem&, const std::string&, const std::string&,
-                                   const std::vector<std::int64_t>&, std::map<std::string, ArrayContent>&, Json);
+                                   const std::vector<std::int64_t>&, std::map<std::string, ArrayContent>&,
+                                   Json);
 
 Status write_group(io::FileSystem& files, const std::string& folder, const Json& attributes) {
   MOESAIC_ASSIGN(const auto file, files.create(io::join_path(folder, "zarr.json")));

@@ -11,26 +11,29 @@ Status RequestLedger::check(const RequestRecord& request) const {
   for (const std::string* text : {&request.id, &request.domain}) {
     // 32 bytes stay free for the number of a repeated id
     if (text->size() + 32 > limits::kMaxStringBytes || !io::is_utf8(*text)) {
-      return bad_input(fmt::format("request {}: its {} has {} bytes, expected UTF-8 and fewer than {}", table_.size(),
-                                   text == &request.id ? "id" : "domain", text->size(),
+      return bad_input(fmt::format("request {}: its {} has {} bytes, expected UTF-8 and fewer than {}",
+                                   table_.size(), text == &request.id ? "id" : "domain", text->size(),
                                    limits::kMaxStringBytes - 32));
     }
   }
   if (request.arrival_ns < -1) {
-    return bad_input(fmt::format("request \"{}\": arrival {} ns, expected at least 0", request.id, request.arrival_ns));
+    return bad_input(
+        fmt::format("request \"{}\": arrival {} ns, expected at least 0", request.id, request.arrival_ns));
   }
   const bool arrives = request.arrival_ns >= 0;
   if (table_.size() > 0 && arrives == table_.arrival_ns.empty()) {
-    return bad_input(fmt::format("request \"{}\": its arrival is {}, unlike that of the requests before; give arrivals "
-                                 "for all requests or for none",
-                                 request.id, arrives ? "known" : "unknown"));
+    return bad_input(
+        fmt::format("request \"{}\": its arrival is {}, unlike that of the requests before; give arrivals "
+                    "for all requests or for none",
+                    request.id, arrives ? "known" : "unknown"));
   }
   if (table_.size() >= limits::kMaxRequests) {
     return bad_input(fmt::format("more than {} requests in one store", limits::kMaxRequests));
   }
   if (table_.domains.size() > 0xFFFF && !domains_.contains(request.domain)) {
-    return bad_input(fmt::format("request \"{}\": domain \"{}\" is one too many, expected at most 65536 domains",
-                                 request.id, request.domain));
+    return bad_input(
+        fmt::format("request \"{}\": domain \"{}\" is one too many, expected at most 65536 domains",
+                    request.id, request.domain));
   }
   return {};
 }

@@ -18,8 +18,8 @@ Status validate(const RequestTable& requests, std::uint64_t tokens, const std::s
   }
   for (const std::string& domain : requests.domains) {
     if (domain.size() > limits::kMaxStringBytes || !io::is_utf8(domain)) {
-      return bad_input(fmt::format("{}: a domain has {} bytes, expected UTF-8 of at most {} bytes", where, domain.size(),
-                                   limits::kMaxStringBytes));
+      return bad_input(fmt::format("{}: a domain has {} bytes, expected UTF-8 of at most {} bytes", where,
+                                   domain.size(), limits::kMaxStringBytes));
     }
   }
   std::uint64_t end = 0;
@@ -28,9 +28,9 @@ Status validate(const RequestTable& requests, std::uint64_t tokens, const std::s
   for (std::size_t r = 0; r < n; ++r) {
     if (requests.start[r] < end || requests.start[r] > tokens ||
         requests.tokens(r) > tokens - requests.start[r]) {
-      return bad_input(fmt::format("{}: request {} has tokens {} to {}, expected a span after {} and within {}",
-                                   where, r, requests.start[r], requests.start[r] + requests.tokens(r), end,
-                                   tokens));
+      return bad_input(
+          fmt::format("{}: request {} has tokens {} to {}, expected a span after {} and within {}", where, r,
+                      requests.start[r], requests.start[r] + requests.tokens(r), end, tokens));
     }
     end = requests.start[r] + requests.tokens(r);
     if (requests.domain[r] >= requests.domains.size()) {
@@ -38,8 +38,9 @@ Status validate(const RequestTable& requests, std::uint64_t tokens, const std::s
                                    requests.domain[r], requests.domains.size()));
     }
     if (requests.id[r].size() > limits::kMaxStringBytes || !io::is_utf8(requests.id[r])) {
-      return bad_input(fmt::format("{}: the id of request {} has {} bytes, expected UTF-8 of at most {} bytes", where, r,
-                                   requests.id[r].size(), limits::kMaxStringBytes));
+      return bad_input(
+          fmt::format("{}: the id of request {} has {} bytes, expected UTF-8 of at most {} bytes", where, r,
+                      requests.id[r].size(), limits::kMaxStringBytes));
     }
     if (!ids.insert(requests.id[r]).second) {
       return bad_input(fmt::format("{}: request id \"{}\" twice; ids must be unique", where, requests.id[r]));

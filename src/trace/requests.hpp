@@ -15,10 +15,10 @@ struct RequestTable {
   std::vector<std::uint64_t> start;
   std::vector<std::uint32_t> prefill_tokens;
   std::vector<std::uint32_t> decode_tokens;
-  std::vector<std::string> id;               ///< unique
-  std::vector<std::uint16_t> domain;         ///< code: position in `domains`
-  std::vector<std::int64_t> arrival_ns;      ///< empty when unknown, else one a request
-  std::vector<std::string> domains;          ///< "" = no label
+  std::vector<std::string> id;           ///< unique
+  std::vector<std::uint16_t> domain;     ///< code: position in `domains`
+  std::vector<std::int64_t> arrival_ns;  ///< empty when unknown, else one a request
+  std::vector<std::string> domains;      ///< "" = no label
 
   std::size_t size() const { return start.size(); }
   std::uint64_t tokens(std::size_t r) const { return std::uint64_t{prefill_tokens[r]} + decode_tokens[r]; }

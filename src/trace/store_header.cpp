@@ -17,7 +17,8 @@ class Fields {
   std::string text(const char* key) {
     const Json* value = json_.find(key);
     if (value == nullptr || !value->is_string()) return wrong(key, value, "a string"), std::string();
-    if (value->as_string()->size() > limits::kMaxStringBytes) return wrong(key, nullptr, "a shorter string"), "";
+    if (value->as_string()->size() > limits::kMaxStringBytes)
+      return wrong(key, nullptr, "a shorter string"), "";
     return *value->as_string();
   }
 
@@ -83,7 +84,8 @@ Json provenance_json(const Provenance& provenance) {
 }
 
 Result<Provenance> parse_provenance(const Json* json, const std::string& where) {
-  if (json == nullptr) return bad_input(fmt::format("{}: key \"provenance\" is missing, expected an object", where));
+  if (json == nullptr)
+    return bad_input(fmt::format("{}: key \"provenance\" is missing, expected an object", where));
   Fields fields(*json, where + ": provenance");
   Provenance provenance;
   provenance.format = fields.text("format");
@@ -115,7 +117,8 @@ Result<ModelShape> parse_shape(Fields& fields) {
   MOESAIC_TRY(fields.status());
   for (const Json& layer : layers) {
     std::uint64_t id = 0;
-    if (!layer.to_uint(id) || id >= limits::kMaxLayers) fields.wrong("layers", &layer, "layer ids below 4096");
+    if (!layer.to_uint(id) || id >= limits::kMaxLayers)
+      fields.wrong("layers", &layer, "layer ids below 4096");
     shape.layers.push_back(static_cast<LayerId>(id));
   }
   MOESAIC_TRY(fields.status());
@@ -159,9 +162,9 @@ Result<StoreHeader> parse_store_header(const Json& attributes, const std::string
   Fields fields(attributes, where);
   if (const std::string schema = fields.text("schema"); fields.status() && schema != kStoreSchema) {
     const bool newer = schema.starts_with("moesaic.trace/");
-    return bad_input(fmt::format("{}: schema \"{}\", expected \"{}\"; {}", where, schema, kStoreSchema,
-                                 newer ? "it was written by another version, import the trace again"
-                                       : "this is no trace store"));
+    return bad_input(fmt::format(
+        "{}: schema \"{}\", expected \"{}\"; {}", where, schema, kStoreSchema,
+        newer ? "it was written by another version, import the trace again" : "this is no trace store"));
   }
   MOESAIC_TRY(fields.status());
   StoreHeader header;

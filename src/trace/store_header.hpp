@@ -17,9 +17,9 @@ inline constexpr std::string_view kStoreSchema = "moesaic.trace/1";
 struct StoreHeader {
   Kind kind = Kind::kTokens;
   ModelShape shape;
-  IdOrder order = IdOrder::kSet;           ///< kTokens
-  bool weights = false;                    ///< kTokens
-  CountUnit unit = CountUnit::kTokens;     ///< kCounts
+  IdOrder order = IdOrder::kSet;        ///< kTokens
+  bool weights = false;                 ///< kTokens
+  CountUnit unit = CountUnit::kTokens;  ///< kCounts
   Provenance provenance;
   std::string digest;
 };

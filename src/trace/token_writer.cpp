@@ -24,7 +24,8 @@ io::ZarrType id_type(std::size_t experts) {
 }
 
 Status check_layout(const StoreLayout& layout) {
-  if (layout.piece_tokens == 0 || layout.shard_tokens % layout.piece_tokens != 0 || layout.shard_tokens == 0) {
+  if (layout.piece_tokens == 0 || layout.shard_tokens % layout.piece_tokens != 0 ||
+      layout.shard_tokens == 0) {
     return bad_input(fmt::format("store layout: shards of {} tokens in pieces of {}, expected a multiple",
                                  layout.shard_tokens, layout.piece_tokens));
   }
@@ -34,7 +35,8 @@ Status check_layout(const StoreLayout& layout) {
 }  // namespace
 
 struct TokenWriter::Impl {
-  Impl(io::FileSystem& the_files, std::string the_path, const ModelShape& the_shape, const WriterOptions& the_options)
+  Impl(io::FileSystem& the_files, std::string the_path, const ModelShape& the_shape,
+       const WriterOptions& the_options)
       : files(the_files),
         path(std::move(the_path)),
         partial(partial_path(path)),
@@ -53,12 +55,12 @@ struct TokenWriter::Impl {
   PieceBuffer buffer;
   std::vector<io::EncodedPiece> expert_pieces, weight_pieces;  ///< of the shard under way, C order
   RequestLedger ledger;
-  std::vector<JournalRecord> records;                          ///< added, in no journal line yet
-  std::vector<std::uint64_t> record_ends;                      ///< token after each of them
-  std::vector<io::Hash128> expert_hashes, weight_hashes;       ///< of the shards on disk
-  std::uint64_t tokens = 0;                                    ///< added
-  std::uint64_t to_skip = 0;                                   ///< records on disk when this run began
-  std::uint64_t resumed_tokens = 0;                            ///< tokens on disk when this run began
+  std::vector<JournalRecord> records;                     ///< added, in no journal line yet
+  std::vector<std::uint64_t> record_ends;                 ///< token after each of them
+  std::vector<io::Hash128> expert_hashes, weight_hashes;  ///< of the shards on disk
+  std::uint64_t tokens = 0;                               ///< added
+  std::uint64_t to_skip = 0;                              ///< records on disk when this run began
+  std::uint64_t resumed_tokens = 0;                       ///< tokens on disk when this run began
   std::uint32_t max_id = 0;
 
   std::uint64_t shards() const { return expert_hashes.size(); }
@@ -139,11 +141,13 @@ Status TokenWriter::Impl::check_ids(std::span<const ExpertId> experts, const Jou
   }
   const std::size_t width = shape.layers.size() * shape.top_k;
   const auto at = static_cast<std::size_t>(
-      std::ranges::find_if(experts, [&](ExpertId id) { return id != kMissingExpert && index(id) >= shape.experts; }) -
+      std::ranges::find_if(experts,
+                           [&](ExpertId id) { return id != kMissingExpert && index(id) >= shape.experts; }) -
       experts.begin());
-  return bad_input(fmt::format("{}: token {} of layer {} has expert {}, expected ids below {}; is the model right?",
-                               record.request ? fmt::format("request \"{}\"", record.request->id) : "tokens without a request",
-                               at / width, index(shape.layers[at % width / shape.top_k]), largest, shape.experts));
+  return bad_input(fmt::format(
+      "{}: token {} of layer {} has expert {}, expected ids below {}; is the model right?",
+      record.request ? fmt::format("request \"{}\"", record.request->id) : "tokens without a request",
+      at / width, index(shape.layers[at % width / shape.top_k]), largest, shape.experts));
 }
 
 Status TokenWriter::Impl::add(JournalRecord record, std::span<const ExpertId> experts,
@@ -151,7 +155,8 @@ Status TokenWriter::Impl::add(JournalRecord record, std::span<const ExpertId> ex
   const std::size_t width = shape.layers.size() * shape.top_k;
   MOESAIC_CHECK(experts.size() == record.tokens * width);
   MOESAIC_CHECK(weights.size() == (options.weights ? experts.size() : 0));
-  if (broken) return environment_error(fmt::format("{}: writing failed before; run the import again", partial));
+  if (broken)
+    return environment_error(fmt::format("{}: writing failed before; run the import again", partial));
   if (record.request) MOESAIC_TRY(ledger.check(*record.request));
   MOESAIC_TRY(check_ids(experts, record));
   if (record.tokens > limits::kMaxTokens - tokens) {
@@ -160,9 +165,10 @@ Status TokenWriter::Impl::add(JournalRecord record, std::span<const ExpertId> ex
   // The first record after a resume may have its head on disk already.
   const std::uint64_t on_disk = resumed_tokens > tokens ? resumed_tokens - tokens : 0;
   if (on_disk > record.tokens) {
-    return bad_input(fmt::format("{}: the interrupted import had more than {} tokens of its record {}, this one has "
-                                 "{}; the source has changed, remove {} to start over",
-                                 partial, on_disk, to_skip, record.tokens, partial));
+    return bad_input(
+        fmt::format("{}: the interrupted import had more than {} tokens of its record {}, this one has "
+                    "{}; the source has changed, remove {} to start over",
+                    partial, on_disk, to_skip, record.tokens, partial));
   }
   if (record.request) ledger.add(*record.request, tokens);
   tokens += record.tokens;
@@ -176,7 +182,8 @@ Status TokenWriter::Impl::add(JournalRecord record, std::span<const ExpertId> ex
 
 Status TokenWriter::Impl::take(std::span<const ExpertId> experts, std::span<const float> weights) {
   const std::size_t width = shape.layers.size() * shape.top_k;
-  const std::uint64_t pieces = options.layout.shard_tokens / options.layout.piece_tokens * shape.layers.size();
+  const std::uint64_t pieces =
+      options.layout.shard_tokens / options.layout.piece_tokens * shape.layers.size();
   while (!experts.empty()) {
     const std::size_t taken = buffer.fill(experts, weights) * width;
     experts = experts.subspan(taken);
@@ -237,8 +244,9 @@ io::ZarrArray TokenWriter::Impl::token_array(io::ZarrType type) const {
 
 Result<io::ZarrType> TokenWriter::Impl::stored_type(std::size_t experts) {
   if (experts > shape.experts || (max_id >= experts && tokens > 0)) {
-    return bad_input(fmt::format("{}: finished with {} experts, expected more than the largest id {} and at most {}",
-                                 path, experts, max_id, shape.experts));
+    return bad_input(
+        fmt::format("{}: finished with {} experts, expected more than the largest id {} and at most {}", path,
+                    experts, max_id, shape.experts));
   }
   if (shards() == 0 && expert_pieces.empty()) {  // nothing is encoded yet: the final number decides
     buffer.store_as(id_type(experts));
@@ -258,9 +266,10 @@ Status TokenWriter::finish(std::size_t experts, const Provenance& provenance) {
 
 Status TokenWriter::Impl::finish(std::size_t experts, const Provenance& provenance) {
   if (tokens < resumed_tokens) {
-    return bad_input(fmt::format("{}: the interrupted import had {} tokens, this one ends after {}; the source has "
-                                 "changed, remove {} to start over",
-                                 partial, resumed_tokens, tokens, partial));
+    return bad_input(
+        fmt::format("{}: the interrupted import had {} tokens, this one ends after {}; the source has "
+                    "changed, remove {} to start over",
+                    partial, resumed_tokens, tokens, partial));
   }
   MOESAIC_ASSIGN(const io::ZarrType type, stored_type(experts));
   shape.experts = experts;
@@ -280,7 +289,8 @@ Status TokenWriter::Impl::finish(std::size_t experts, const Provenance& provenan
     return files.sync_directory(folder);
   };
   MOESAIC_TRY(close_array("experts", token_array(type), expert_hashes));
-  if (options.weights) MOESAIC_TRY(close_array("weights", token_array(io::ZarrType::kFloat32), weight_hashes));
+  if (options.weights)
+    MOESAIC_TRY(close_array("weights", token_array(io::ZarrType::kFloat32), weight_hashes));
   MOESAIC_TRY(validate(ledger.table(), tokens, path));
   MOESAIC_TRY(write_requests(files, partial, ledger.table(), arrays));
   StoreHeader header{.kind = Kind::kTokens,

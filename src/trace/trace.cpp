@@ -33,14 +33,15 @@ Status check_token_array(const io::ZarrReader& reader, const ModelShape& shape) 
   const std::uint64_t layers = shape.layers.size(), top_k = shape.top_k;
   const bool fits = array.shape.size() == 3 && array.shape[1] == layers && array.shape[2] == top_k;
   if (!fits || array.shape[0] > limits::kMaxTokens) {
-    return bad_input(fmt::format("{}: shape {}, expected [tokens, {}, {}] and at most {} tokens", reader.folder(),
-                                 listed(array.shape), layers, top_k, limits::kMaxTokens));
+    return bad_input(fmt::format("{}: shape {}, expected [tokens, {}, {}] and at most {} tokens",
+                                 reader.folder(), listed(array.shape), layers, top_k, limits::kMaxTokens));
   }
   const Shape& piece = array.piece();
   if (array.inner.empty() || array.chunk[1] != layers || piece[1] != 1 || piece[2] != top_k ||
       piece[0] > kMaxPieceTokens) {
-    return bad_input(fmt::format("{}: chunks of {} with inner chunks of {}, expected [n, {}, {}] with [m, 1, {}]",
-                                 reader.folder(), listed(array.chunk), listed(array.inner), layers, top_k, top_k));
+    return bad_input(
+        fmt::format("{}: chunks of {} with inner chunks of {}, expected [n, {}, {}] with [m, 1, {}]",
+                    reader.folder(), listed(array.chunk), listed(array.inner), layers, top_k, top_k));
   }
   return {};
 }
@@ -95,7 +96,8 @@ struct Trace::Impl {
       MOESAIC_TRY(reader.read_piece({piece, layer, 0}, std::as_writable_bytes(values)));
       const auto first = static_cast<std::size_t>(at - piece * piece_tokens) * k;
       const auto count = static_cast<std::size_t>(until - at) * k;
-      MOESAIC_TRY(body(std::span<const T>(values.subspan(first, count)), static_cast<std::size_t>(at - begin) * k, at));
+      MOESAIC_TRY(body(std::span<const T>(values.subspan(first, count)),
+                       static_cast<std::size_t>(at - begin) * k, at));
       at = until;
     }
     return {};
@@ -115,8 +117,8 @@ Result<Trace> Trace::open(io::FileSystem& files, const std::string& path) {
   }
   MOESAIC_ASSIGN(const io::FileStatus there, files.status(metadata));
   if (!there.exists) {
-    return bad_input(fmt::format("{}: no trace store: it has no zarr.json; give the folder that `moesaic import` wrote",
-                                 path));
+    return bad_input(fmt::format(
+        "{}: no trace store: it has no zarr.json; give the folder that `moesaic import` wrote", path));
   }
   MOESAIC_ASSIGN(const std::string text, io::read_file(files, metadata, limits::kMaxConfigBytes));
   MOESAIC_ASSIGN(const Json attributes, io::parse_group_metadata(text, metadata));
@@ -136,8 +138,9 @@ Status Trace::Impl::open_tokens(io::FileSystem& files) {
   const io::ZarrArray& array = experts->array();
   const bool narrow = array.type == io::ZarrType::kUint8;
   if ((!narrow && array.type != io::ZarrType::kUint16) || (narrow && header.shape.experts > 255)) {
-    return bad_input(fmt::format("{}: {} for {} experts, expected {}", experts->folder(), io::name(array.type),
-                                 header.shape.experts, header.shape.experts > 255 ? "uint16" : "uint8 or uint16"));
+    return bad_input(fmt::format("{}: {} for {} experts, expected {}", experts->folder(),
+                                 io::name(array.type), header.shape.experts,
+                                 header.shape.experts > 255 ? "uint16" : "uint8 or uint16"));
   }
   MOESAIC_TRY(check_token_array(*experts, header.shape));
   if (header.weights) {
@@ -176,11 +179,10 @@ const RequestTable& Trace::requests() const { return impl_->requests; }
 const Provenance& Trace::provenance() const { return impl_->header.provenance; }
 const std::string& Trace::digest() const { return impl_->header.digest; }
 
-std::uint64_t Trace::tokens() const {
-  return impl_->experts ? impl_->experts->array().shape[0] : 0;
-}
+std::uint64_t Trace::tokens() const { return impl_->experts ? impl_->experts->array().shape[0] : 0; }
 
-Status Trace::read_layer(std::size_t layer, std::uint64_t begin, std::uint64_t end, std::span<ExpertId> out) const {
+Status Trace::read_layer(std::size_t layer, std::uint64_t begin, std::uint64_t end,
+                         std::span<ExpertId> out) const {
   MOESAIC_CHECK(kind() == Kind::kTokens && layer < shape().layers.size() && begin <= end && end <= tokens());
   MOESAIC_CHECK(out.size() == (end - begin) * shape().top_k);
   const auto read = [&]<class T>(T) {
@@ -188,23 +190,25 @@ Status Trace::read_layer(std::size_t layer, std::uint64_t begin, std::uint64_t e
         *impl_->experts, layer, begin, end,
         [&](std::span<const T> values, std::size_t position, std::uint64_t token) -> Status {
           if (widen_ids(values, shape().experts, out.subspan(position, values.size()))) return {};
-          return bad_input(fmt::format("{}: layer {} holds an id that is no expert of {} in the inner chunk of token "
-                                       "{}; the store is damaged, import it again",
-                                       impl_->experts->folder(), index(shape().layers[layer]), shape().experts,
-                                       token));
+          return bad_input(
+              fmt::format("{}: layer {} holds an id that is no expert of {} in the inner chunk of token "
+                          "{}; the store is damaged, import it again",
+                          impl_->experts->folder(), index(shape().layers[layer]), shape().experts, token));
         });
   };
   return impl_->experts->array().type == io::ZarrType::kUint8 ? read(std::uint8_t{}) : read(std::uint16_t{});
 }
 
-Status Trace::read_weights(std::size_t layer, std::uint64_t begin, std::uint64_t end, std::span<float> out) const {
+Status Trace::read_weights(std::size_t layer, std::uint64_t begin, std::uint64_t end,
+                           std::span<float> out) const {
   MOESAIC_CHECK(has_weights() && layer < shape().layers.size() && begin <= end && end <= tokens());
   MOESAIC_CHECK(out.size() == (end - begin) * shape().top_k);
-  return impl_->for_pieces<float>(*impl_->weights, layer, begin, end,
-                                  [&](std::span<const float> values, std::size_t position, std::uint64_t) -> Status {
-                                    std::ranges::copy(values, out.begin() + static_cast<std::ptrdiff_t>(position));
-                                    return {};
-                                  });
+  return impl_->for_pieces<float>(
+      *impl_->weights, layer, begin, end,
+      [&](std::span<const float> values, std::size_t position, std::uint64_t) -> Status {
+        std::ranges::copy(values, out.begin() + static_cast<std::ptrdiff_t>(position));
+        return {};
+      });
 }
 
 CountUnit Trace::count_unit() const {
@@ -217,7 +221,8 @@ const std::vector<CountRow>& Trace::count_rows() const {
   return impl_->rows;
 }
 
-Result<std::shared_ptr<const Trace::Impl::CountPiece>> Trace::Impl::read_count_piece(std::uint64_t number) const {
+Result<std::shared_ptr<const Trace::Impl::CountPiece>> Trace::Impl::read_count_piece(
+    std::uint64_t number) const {
   {
     const std::lock_guard lock(count_mutex);
     if (count_piece != nullptr && count_piece->number == number) return count_piece;
@@ -253,9 +258,10 @@ Status Trace::read_counts(std::size_t row, std::span<double> out) const {
       std::span(piece->values).subspan(row % piece_rows * out.size(), out.size());
   for (const double value : values) {
     if (!(value >= 0) || !std::isfinite(value)) {
-      return bad_input(fmt::format("{}: row {} holds {}, expected counts of at least 0; the store is damaged, import "
-                                   "it again",
-                                   impl_->counts->folder(), row, value));
+      return bad_input(
+          fmt::format("{}: row {} holds {}, expected counts of at least 0; the store is damaged, import "
+                      "it again",
+                      impl_->counts->folder(), row, value));
     }
   }
   std::ranges::copy(values, out.begin());

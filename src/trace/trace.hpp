@@ -33,7 +33,7 @@ struct Anomaly {
 
 /// Where a store came from.
 struct Provenance {
-  std::string format;             ///< importer name, e.g. "sglang-per-token"
+  std::string format;                ///< importer name, e.g. "sglang-per-token"
   std::vector<std::string> sources;  ///< base names of the sources, in import order
   std::vector<Anomaly> anomalies;
 };
@@ -44,8 +44,8 @@ struct CountRow {
   std::uint32_t request = kNoRequest;  ///< row of the request table, or none
   std::uint32_t window = 0;            ///< stretch of time, from 0
   Phase phase = Phase::kAll;
-  std::uint16_t domain = 0;            ///< code into requests().domains
-  std::uint64_t tokens = 0;            ///< tokens counted; 0 = unknown
+  std::uint16_t domain = 0;  ///< code into requests().domains
+  std::uint64_t tokens = 0;  ///< tokens counted; 0 = unknown
 };
 
 class Trace {
@@ -73,7 +73,8 @@ class Trace {
 
   /// Experts of tokens [begin, end) in layer row `layer`: out is [end - begin, k]; kMissingExpert where
   /// the source had none. REQUIRES: kTokens, begin <= end <= tokens(), out.size() == (end - begin) * k.
-  /// Thread-safe; memory O(piece); decodes the pieces of that layer alone. Errors: a missing or damaged chunk.
+  /// Thread-safe; memory O(piece); decodes the pieces of that layer alone. Errors: a missing or damaged
+  /// chunk.
   Status read_layer(std::size_t layer, std::uint64_t begin, std::uint64_t end, std::span<ExpertId> out) const;
   /// Router weights in the same shape; NaN where missing. REQUIRES: has_weights().
   Status read_weights(std::size_t layer, std::uint64_t begin, std::uint64_t end, std::span<float> out) const;

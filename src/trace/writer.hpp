@@ -29,13 +29,13 @@ struct StoreLayout {
 };
 
 struct WriterOptions {
-  bool force = false;              ///< replace an existing store (only at finish())
+  bool force = false;  ///< replace an existing store (only at finish())
   IdOrder order = IdOrder::kSet;
-  bool weights = false;            ///< tokens come with router weights
+  bool weights = false;  ///< tokens come with router weights
   /// Names the sources and the options that shape the result. A "<path>.partial/" of the same
   /// fingerprint is resumed; one of another is an error unless `force` (then it is removed).
   std::string fingerprint{};
-  ThreadPool* pool = nullptr;      ///< compresses shards in parallel; nullptr = on the caller
+  ThreadPool* pool = nullptr;  ///< compresses shards in parallel; nullptr = on the caller
   StoreLayout layout{};
 };
 
@@ -43,10 +43,10 @@ struct WriterOptions {
 /// "#2", "#3", ... and counts that as an anomaly.
 struct RequestRecord {
   std::string id;
-  std::string domain;              ///< "" = no label
+  std::string domain;  ///< "" = no label
   std::uint32_t prefill_tokens = 0;
   std::uint32_t decode_tokens = 0;
-  std::int64_t arrival_ns = -1;    ///< -1 = unknown; known for all requests or for none
+  std::int64_t arrival_ns = -1;  ///< -1 = unknown; known for all requests or for none
 };
 
 /// Streams tokens into a store: pieces are compressed as they fill, a shard is written, synced and noted in
@@ -90,9 +90,9 @@ class TokenWriter {
 struct CountStore {
   ModelShape shape;
   CountUnit unit = CountUnit::kTokens;
-  RequestTable requests;             ///< ids and domains; spans 0
+  RequestTable requests;  ///< ids and domains; spans 0
   std::vector<CountRow> rows;
-  std::vector<double> counts;        ///< [rows, L, E]; kTokens: whole numbers
+  std::vector<double> counts;  ///< [rows, L, E]; kTokens: whole numbers
   Provenance provenance;
 };
 Status write_count_store(io::FileSystem& files, const std::string& path, const CountStore& store,

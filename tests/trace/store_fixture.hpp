@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <filesystem>
 #include <limits>
 #include <string>
 #include <utility>
@@ -35,13 +34,16 @@ struct MadeTrace {
 };
 
 inline ModelShape made_shape(std::size_t layers, std::size_t experts, std::size_t top_k) {
-  ModelShape shape{.model = "made", .model_layers = 2 * layers, .layers = {}, .experts = experts, .top_k = top_k};
+  ModelShape shape{
+      .model = "made", .model_layers = 2 * layers, .layers = {}, .experts = experts, .top_k = top_k};
   for (std::size_t l = 0; l < layers; ++l) shape.layers.push_back(static_cast<LayerId>(2 * l + 1));
   return shape;
 }
 
-/// Requests of up to 40 tokens, a few empty, some choices missing, two domains, now and then anonymous tokens.
-inline MadeTrace make_trace(std::uint64_t seed, std::size_t records, const ModelShape& shape, bool weights = false) {
+/// Requests of up to 40 tokens, a few empty, some choices missing, two domains, now and then anonymous
+/// tokens.
+inline MadeTrace make_trace(std::uint64_t seed, std::size_t records, const ModelShape& shape,
+                            bool weights = false) {
   MadeTrace made{.shape = shape, .options = {}, .final_experts = shape.experts, .records = {}};
   made.options.layout = kSmallLayout;
   made.options.weights = weights;
@@ -65,8 +67,11 @@ inline MadeTrace make_trace(std::uint64_t seed, std::size_t records, const Model
       const std::uint32_t start = random.below(static_cast<std::uint32_t>(shape.experts));
       for (std::size_t j = 0; j < shape.top_k; ++j) {
         const bool missing = random.below(30) == 0;
-        record.experts.push_back(missing ? kMissingExpert : static_cast<ExpertId>((start + shape.top_k - j) % shape.experts));
-        if (weights) record.weights.push_back(missing ? std::numeric_limits<float>::quiet_NaN() : static_cast<float>(random.uniform()));
+        record.experts.push_back(missing ? kMissingExpert
+                                         : static_cast<ExpertId>((start + shape.top_k - j) % shape.experts));
+        if (weights)
+          record.weights.push_back(missing ? std::numeric_limits<float>::quiet_NaN()
+                                           : static_cast<float>(random.uniform()));
       }
     }
     made.records.push_back(std::move(record));
@@ -91,23 +96,13 @@ inline Status write(io::FileSystem& files, const std::string& path, const MadeTr
 /// The experts of all records, [tokens, L, k], as a store gives them back: sorted in a token.
 inline std::vector<ExpertId> sorted_experts(const MadeTrace& made) {
   std::vector<ExpertId> all;
-  for (const MadeRecord& record : made.records) all.insert(all.end(), record.experts.begin(), record.experts.end());
+  for (const MadeRecord& record : made.records)
+    all.insert(all.end(), record.experts.begin(), record.experts.end());
   for (std::size_t i = 0; i < all.size(); i += made.shape.top_k) {
-    std::sort(all.begin() + static_cast<std::ptrdiff_t>(i), all.begin() + static_cast<std::ptrdiff_t>(i + made.shape.top_k));
+    std::sort(all.begin() + static_cast<std::ptrdiff_t>(i),
+              all.begin() + static_cast<std::ptrdiff_t>(i + made.shape.top_k));
   }
   return all;
-}
-
-/// Path below `folder` and bytes of every file, sorted by path.
-inline std::vector<std::pair<std::string, std::string>> contents(const std::string& folder) {
-  std::vector<std::pair<std::string, std::string>> found;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-    if (!entry.is_regular_file()) continue;
-    auto bytes = io::read_file(io::real_files(), entry.path().string(), 1u << 30);
-    found.emplace_back(entry.path().string().substr(folder.size()), bytes.value_or("unreadable"));
-  }
-  std::sort(found.begin(), found.end());
-  return found;
 }
 
 }  // namespace moesaic::trace::testing
