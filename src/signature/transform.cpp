@@ -94,7 +94,7 @@ Status bind(Space& space, const ModelShape& shape) {
   return {};
 }
 
-void signature(const Space& space, std::span<const float> counts, std::span<float> out) {
+void transformed(const Space& space, std::span<const float> counts, std::span<float> out) {
   MOESAIC_CHECK(out.size() == space.width() && space.rows.size() == space.layers.size());
   for (std::size_t layer = 0; layer < space.rows.size(); ++layer) {
     const auto from = counts.subspan(space.rows[layer] * space.experts, space.experts);
@@ -115,6 +115,10 @@ void signature(const Space& space, std::span<const float> counts, std::span<floa
         break;
     }
   }
+}
+
+void signature(const Space& space, std::span<const float> counts, std::span<float> out) {
+  transformed(space, counts, out);
   solve::normalise(out);
 }
 

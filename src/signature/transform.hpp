@@ -54,6 +54,10 @@ Space restricted(const Space& space, std::span<const std::uint32_t> positions);
 /// another number of experts.
 Status bind(Space& space, const ModelShape& shape);
 
+/// The transformed counts of one request on the space's layers, not scaled. `counts` is [layer rows of the
+/// source, experts], `out` [space.width()].
+void transformed(const Space& space, std::span<const float> counts, std::span<float> out);
+
 /// The signature of one request, [space.width()], of unit length or all zeros. `counts` is [layer rows of
 /// the source, experts]. Deterministic: the length is summed in double, in order.
 void signature(const Space& space, std::span<const float> counts, std::span<float> out);
