@@ -5,6 +5,11 @@
 
 namespace moesaic::ingest {
 
-extern const Importer kMoeTrace;  ///< moe-trace
+extern const Importer kMoeTrace;            // moe-trace
+extern const Importer kSglangGenerate;      // sglang-generate
+extern const Importer kVllmCompletion;      // vllm-completion
+extern const Importer kSglangLogicalCount;  // sglang-logical-count
+extern const Importer kVllmEplb;            // vllm-eplb
+extern const Importer kEldrCapture;         // eldr-capture
 
 }  // namespace moesaic::ingest

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "ingest/importer.hpp"
+#include "ingest/json_text.hpp"
 
 namespace moesaic::ingest {
 namespace {
@@ -15,6 +16,12 @@ std::string format_list() {
   std::vector<std::string_view> names;
   for (const Importer* importer : importers()) names.push_back(importer->name);
   return fmt::format("{}", fmt::join(names, ", "));
+}
+
+/// The centroid JSON of casys-kaist/ELDR: model, algo, k, L, e, variant, layer_mask, ..., centroids.
+bool is_eldr_centroids(std::string_view head) {
+  return JsonStart(head).take('{') && has_key(head, "layer_mask") &&
+         (has_key(head, "centroids") || has_key(head, "sig_dtype") || has_key(head, "sig_idf"));
 }
 
 Result<const Importer*> choose_importer(io::FileSystem& files, std::span<const std::string> sources,
@@ -30,6 +37,12 @@ Result<const Importer*> choose_importer(io::FileSystem& files, std::span<const s
     if (!document) break;
     if (first.empty()) first = document->path;
     MOESAIC_ASSIGN(const std::string head, documents.head(*document, kHeadBytes));
+    if (is_eldr_centroids(head)) {
+      return bad_input(
+          fmt::format("{}: ELDR centroids, which are a router's state and no trace; they belong to "
+                      "`moesaic gateway`, as its assigner",
+                      document->path));
+    }
     for (const Importer* importer : importers()) {
       if (importer->takes(document->name) && importer->detect(document->name, head)) return importer;
     }

@@ -43,4 +43,7 @@ class JsonStart {
 /// Whether `key` occurs as a quoted key, followed by a colon, in `head`.
 bool has_key(std::string_view head, std::string_view key);
 
+/// Whether the name says one JSON value a line: .jsonl or .ndjson.
+inline bool is_lines(std::string_view name) { return name.ends_with(".jsonl") || name.ends_with(".ndjson"); }
+
 }  // namespace moesaic::ingest

@@ -9,7 +9,7 @@ namespace moesaic::ingest {
 std::span<const Importer* const> importers() {
   // Asked in this order: the narrow ones first.
   static constexpr std::array kTable = {
-      &kMoeTrace,
+      &kMoeTrace, &kSglangGenerate, &kVllmCompletion, &kSglangLogicalCount, &kVllmEplb, &kEldrCapture,
   };
   return kTable;
 }

@@ -9,6 +9,7 @@
 #include "core/check.hpp"
 #include "core/limits.hpp"
 #include "core/thread_pool.hpp"
+#include "ingest/infer_top_k.hpp"
 
 namespace moesaic::ingest {
 namespace {
@@ -49,17 +50,51 @@ class Batches {
   std::optional<Document> pending_;
 };
 
+/// Gives a document of `width` ids a token its planes of k.
+Status divide(Item& item, std::size_t k) {
+  ParsedDocument& parsed = item.parsed;
+  if (parsed.width == 0 || parsed.top_k != 0) return {};
+  if (parsed.width % k != 0 || parsed.width / k > limits::kMaxLayers) {
+    return bad_input(
+        fmt::format("{}: {} ids a token over all layers, expected a multiple of {} experts a token; import "
+                    "the traces of one model at a time, and name it with --model",
+                    item.document.path, parsed.width, k));
+  }
+  const std::size_t planes = parsed.width / k;
+  parsed.top_k = k;
+  parsed.model_layers = planes;
+  parsed.planes.resize(planes);
+  for (std::size_t p = 0; p < planes; ++p) parsed.planes[p] = LayerId(static_cast<std::uint16_t>(p));
+  parsed.all_zero.assign(planes, true);
+  for (const ParsedRequest& request : parsed.requests) {
+    for (std::size_t i = 0; i < request.experts.size(); ++i) {
+      if (request.experts[i] != ExpertId{0}) parsed.all_zero[i / k % planes] = false;
+    }
+  }
+  return {};
+}
+
 /// Brings the planes of each document to the layers of the store.
 class PlaneMap {
  public:
   bool settled() const { return settled_; }
   const ModelShape& shape() const { return shape_; }
 
+  /// Divides documents that do not know their planes, once it is known how.
+  Status divide_all(std::vector<Item>& batch, const Output& output) {
+    if (top_k_ == 0) {
+      MOESAIC_TRY(find_top_k(batch, output));
+      if (top_k_ == 0) return {};
+    }
+    for (Item& item : batch) MOESAIC_TRY(divide(item, top_k_));
+    return {};
+  }
+
   Status settle(const std::vector<Item>& batch, Output& output) {
     const Item* first = nullptr;
     std::vector<bool> zero;
     for (const Item& item : batch) {
-      if (item.parsed.top_k == 0) continue;
+      if (item.parsed.empty()) continue;
       if (first == nullptr) {
         first = &item;
         zero = item.parsed.all_zero;
@@ -141,6 +176,26 @@ class PlaneMap {
   }
 
  private:
+  Status find_top_k(const std::vector<Item>& batch, const Output& output) {
+    const Item* first = nullptr;
+    std::vector<std::span<const ExpertId>> blocks;
+    for (const Item& item : batch) {
+      if (item.parsed.width == 0 || item.parsed.top_k != 0) continue;
+      if (first == nullptr) first = &item;
+      if (item.parsed.width != first->parsed.width) continue;
+      for (const ParsedRequest& request : item.parsed.requests) blocks.emplace_back(request.experts);
+    }
+    if (first == nullptr) return {};
+    const std::optional<ModelShape> known = output.known_shape(first->document.path);
+    if (known && known->top_k != 0 && known->top_k * known->model_layers == first->parsed.width) {
+      top_k_ = known->top_k;
+      return {};
+    }
+    MOESAIC_ASSIGN(top_k_, infer_top_k(blocks, first->parsed.width, first->document.path));
+    return {};
+  }
+
+  std::size_t top_k_ = 0;  ///< for documents that do not know it
   bool settled_ = false;
   ModelShape shape_;
   std::vector<LayerId> planes_;
@@ -168,7 +223,7 @@ Status add_document(Item& item, const PlaneMap& map, Output& output, std::vector
   for (const trace::Anomaly& anomaly : item.parsed.anomalies) {
     output.anomalies().add(anomaly.kind, anomaly.what, anomaly.count);
   }
-  if (item.parsed.top_k == 0) return {};
+  if (item.parsed.empty()) return {};
   MOESAIC_TRY(map.check(item));
   for (ParsedRequest& request : item.parsed.requests) {
     MOESAIC_TRY(output.add_request(item.document.path, std::move(request.record),
@@ -188,6 +243,7 @@ Status import_token_documents(ImportContext& context, const ParseDocument& parse
     MOESAIC_ASSIGN(std::vector<Item> batch, batches.next());
     if (batch.empty()) break;
     MOESAIC_TRY(parse_batch(batch, context.documents, parse, context.options));
+    MOESAIC_TRY(map.divide_all(batch, context.output));
     if (!map.settled()) {
       MOESAIC_TRY(map.settle(batch, context.output));
       if (map.settled()) MOESAIC_TRY(context.output.open_tokens(map.shape()));

@@ -24,11 +24,18 @@ struct ParsedRequest {
 struct ParsedDocument {
   std::vector<LayerId> planes;  ///< layer of each plane; 0, 1, ... when !layers_known
   bool layers_known = true;
-  std::vector<bool> all_zero;    ///< planes that hold only id 0, where that may mean "dense"; or empty
+  /// Planes that count as dense layers unless another document has experts there; empty = none. Where the
+  /// source does not name dense layers these are the planes that hold only id 0.
+  std::vector<bool> all_zero;
   std::size_t model_layers = 0;  ///< all layers of the model if the source says so, else 0
-  std::size_t top_k = 0;         ///< 0 = the document holds no experts (its requests are empty)
+  std::size_t top_k = 0;         ///< 0 = not known (see width), or the document holds no experts
+  /// Ids a token over all layers of the model, where the source does not say how they divide into planes;
+  /// then planes, all_zero and top_k are found for all documents together.
+  std::size_t width = 0;
   std::vector<ParsedRequest> requests;
   std::vector<trace::Anomaly> anomalies;
+
+  bool empty() const { return top_k == 0 && width == 0; }
 };
 
 /// Called on many threads at once; document.bytes are loaded and padded.
