@@ -1,6 +1,5 @@
-// moe-trace: the files of MoE_expert_selection_trace (arXiv:2510.05497), made with SGLang. One request a
-// file: a list whose element 0 is the prefill and whose other elements are one decode step each. An
-// element is {"<layer>": null | [[id, ...k], ...rows]}; null marks a dense layer.
+#include "ingest/moe_trace.hpp"
+
 #include <fmt/format.h>
 #include <simdjson.h>
 
@@ -11,7 +10,6 @@
 #include "core/limits.hpp"
 #include "ingest/formats.hpp"
 #include "ingest/json_text.hpp"
-#include "ingest/token_documents.hpp"
 
 namespace moesaic::ingest {
 namespace {
@@ -217,16 +215,6 @@ class Reader {
   std::size_t elements_ = 0, top_k_ = 0, model_layers_ = 0, prefill_ = 0;
 };
 
-Result<ParsedDocument> parse(const Document& document, const ImportOptions&) {
-  // One parser a thread: its index of the document is memory worth keeping between small documents.
-  constexpr std::size_t kKeepCapacity = 16u << 20;
-  thread_local std::unique_ptr<ondemand::parser> parser;
-  if (!parser) parser = std::make_unique<ondemand::parser>();
-  Result<ParsedDocument> out = Reader(document).read(*parser);
-  if (parser->capacity() > kKeepCapacity) parser.reset();
-  return out;
-}
-
 bool takes(std::string_view name) { return name.ends_with(".json"); }
 
 /// Starts as [{"<number>": null or [[... , whitespace anywhere.
@@ -237,9 +225,19 @@ bool detect(std::string_view, std::string_view head) {
   return text.take("null") || (text.take('[') && (text.take('[') || text.take(']')));
 }
 
-Status run(ImportContext& context) { return import_token_documents(context, parse); }
+Status run(ImportContext& context) { return import_token_documents(context, parse_moe_trace); }
 
 }  // namespace
+
+Result<ParsedDocument> parse_moe_trace(const Document& document, const ImportOptions&) {
+  // One parser a thread: its index of the document is memory worth keeping between small documents.
+  constexpr std::size_t kKeepCapacity = 16u << 20;
+  thread_local std::unique_ptr<ondemand::parser> parser;
+  if (!parser) parser = std::make_unique<ondemand::parser>();
+  Result<ParsedDocument> out = Reader(document).read(*parser);
+  if (parser->capacity() > kKeepCapacity) parser.reset();
+  return out;
+}
 
 constinit const Importer kMoeTrace{
     .name = "moe-trace",

@@ -1,5 +1,5 @@
-// sglang-generate and vllm-completion: saved replies of an engine, one or many a file: a JSON object, a
-// list of them, or one a line (.jsonl). What a reply means is protocol/routed_experts.hpp.
+#include "ingest/replies.hpp"
+
 #include <fmt/format.h>
 #include <simdjson.h>
 
@@ -8,7 +8,6 @@
 #include "core/limits.hpp"
 #include "ingest/formats.hpp"
 #include "ingest/json_text.hpp"
-#include "ingest/token_documents.hpp"
 #include "protocol/routed_experts.hpp"
 
 namespace moesaic::ingest {
@@ -174,11 +173,6 @@ class ReplyFile {
   ParsedDocument out_;
 };
 
-template <ReadReply read>
-Result<ParsedDocument> parse(const Document& document, const ImportOptions&) {
-  return ReplyFile(document, read).parse();
-}
-
 bool detect_sglang(std::string_view, std::string_view head) {
   if (has_key(head, "sglext") || has_key(head, "sgl_ext")) return true;
   return has_key(head, "meta_info") &&
@@ -191,14 +185,18 @@ bool detect_vllm(std::string_view, std::string_view head) {
          (has_key(head, "choices") && has_key(head, "routed_experts"));
 }
 
-Status run_sglang(ImportContext& context) {
-  return import_token_documents(context, parse<protocol::read_sglang_reply>);
-}
-Status run_vllm(ImportContext& context) {
-  return import_token_documents(context, parse<protocol::read_vllm_reply>);
-}
+Status run_sglang(ImportContext& context) { return import_token_documents(context, parse_sglang_replies); }
+Status run_vllm(ImportContext& context) { return import_token_documents(context, parse_vllm_replies); }
 
 }  // namespace
+
+Result<ParsedDocument> parse_sglang_replies(const Document& document, const ImportOptions&) {
+  return ReplyFile(document, protocol::read_sglang_reply).parse();
+}
+
+Result<ParsedDocument> parse_vllm_replies(const Document& document, const ImportOptions&) {
+  return ReplyFile(document, protocol::read_vllm_reply).parse();
+}
 
 constinit const Importer kSglangGenerate{
     .name = "sglang-generate",

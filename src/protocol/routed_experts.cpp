@@ -41,7 +41,7 @@ class NestedLists {
 
   Result<RoutedExperts> read() {
     MOESAIC_TRY(expect('['));
-    if (!next_is(']')) {
+    if (!take(']')) {
       do {
         MOESAIC_TRY(read_row());
       } while (take(','));
