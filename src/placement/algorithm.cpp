@@ -10,7 +10,7 @@ namespace moesaic::placement {
 
 std::span<const Algorithm* const> algorithms() {
   static const std::array kAll = {&linear(), &round_robin(), &random_placement(), &eplb_algorithm(),
-                                  &patterns()};
+                                  &patterns(), &moesaic()};
   return kAll;
 }
 

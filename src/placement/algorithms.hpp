@@ -10,5 +10,6 @@ const Algorithm& round_robin();
 const Algorithm& random_placement();
 const Algorithm& eplb_algorithm();
 const Algorithm& patterns();
+const Algorithm& moesaic();
 
 }  // namespace moesaic::placement

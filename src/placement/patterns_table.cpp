@@ -1,0 +1,109 @@
+#include "placement/patterns_table.hpp"
+
+#include <algorithm>
+
+#include "core/check.hpp"
+#include "core/limits.hpp"
+#include "core/random.hpp"
+
+namespace moesaic::placement {
+namespace {
+
+std::uint64_t hash_of(std::span<const std::uint16_t> items, std::size_t home) {
+  std::uint64_t hash = home;
+  for (const std::uint16_t item : items) hash = (hash ^ item) * 0x9E3779B97F4A7C15u;
+  return splitmix64(hash);
+}
+
+}  // namespace
+
+PatternBuilder::PatternBuilder(std::size_t item_count, std::size_t part_count) : slots_(1024) {
+  MOESAIC_CHECK(item_count <= limits::kMaxExperts && part_count <= limits::kMaxGpus);
+  table_.item_count = item_count;
+  table_.part_count = part_count;
+}
+
+void PatternBuilder::add(std::span<const std::uint16_t> items, std::size_t home, std::uint32_t weight) {
+  if (items.empty()) return;
+  const std::uint64_t hash = hash_of(items, home);
+  std::size_t slot = hash & (slots_.size() - 1);
+  for (; slots_[slot] != 0; slot = (slot + 1) & (slots_.size() - 1)) {
+    const std::size_t pattern = slots_[slot] - 1;
+    if (hashes_[pattern] == hash && table_.home[pattern] == home &&
+        std::ranges::equal(table_.items_of(pattern), items)) {
+      table_.weight[pattern] += weight;
+      return;
+    }
+  }
+  table_.items.insert(table_.items.end(), items.begin(), items.end());
+  table_.offsets.push_back(static_cast<std::uint32_t>(table_.items.size()));
+  table_.home.push_back(static_cast<std::uint16_t>(home));
+  table_.weight.push_back(weight);
+  hashes_.push_back(hash);
+  slots_[slot] = static_cast<std::uint32_t>(table_.size());
+  if (table_.size() * 2 > slots_.size()) grow();
+}
+
+void PatternBuilder::grow() {
+  slots_.assign(slots_.size() * 2, 0);
+  for (std::size_t pattern = 0; pattern < hashes_.size(); ++pattern) {
+    std::size_t slot = hashes_[pattern] & (slots_.size() - 1);
+    while (slots_[slot] != 0) slot = (slot + 1) & (slots_.size() - 1);
+    slots_[slot] = static_cast<std::uint32_t>(pattern + 1);
+  }
+}
+
+PatternTable token_patterns(const traffic::LayerTokens& tokens, const Topology& topology, Attention attention,
+                            std::size_t experts, const PatternOptions& options) {
+  std::size_t total = 0;
+  for (const traffic::Segment& segment : tokens.segments) total += segment.count;
+  const std::size_t wanted = options.max_tokens == 0 ? total : std::min(total, options.max_tokens);
+  PatternBuilder builder(experts, topology.gpus());
+  std::vector<std::uint16_t> row;
+  std::size_t credit = 0;  // Bresenham: takes `wanted` of `total` tokens, evenly spread
+  for (const traffic::Segment& segment : tokens.segments) {
+    for (std::size_t j = 0; j < segment.count; ++j) {
+      credit += wanted;
+      if (credit < total) continue;
+      credit -= total;
+      const std::size_t home = index(topology.source_gpu(segment.home, segment.position + j, attention));
+      row.clear();
+      for (const ExpertId expert : tokens.experts.subspan((segment.begin + j) * tokens.k, tokens.k)) {
+        if (expert != kMissingExpert) row.push_back(static_cast<std::uint16_t>(expert));
+      }
+      if (options.single_rows) {
+        for (const std::uint16_t& item : row) builder.add(std::span(&item, 1), home, 1);
+        continue;
+      }
+      std::ranges::sort(row);
+      builder.add(row, home, 1);
+    }
+  }
+  return builder.take();
+}
+
+PatternTable project(const PatternTable& table, std::span<const std::uint16_t> new_item,
+                     std::size_t item_count, std::span<const std::uint16_t> new_home,
+                     std::size_t part_count) {
+  MOESAIC_CHECK(new_item.size() == table.item_count && new_home.size() == table.part_count);
+  PatternBuilder builder(item_count, part_count);
+  std::vector<std::uint16_t> row;
+  for (std::size_t pattern = 0; pattern < table.size(); ++pattern) {
+    row.clear();
+    for (const std::uint16_t item : table.items_of(pattern)) {
+      if (new_item[item] != kLeftOut) row.push_back(new_item[item]);
+    }
+    builder.add(row, new_home[table.home[pattern]], table.weight[pattern]);
+  }
+  return builder.take();
+}
+
+std::vector<std::int64_t> item_rows(const PatternTable& table) {
+  std::vector<std::int64_t> rows(table.item_count);
+  for (std::size_t pattern = 0; pattern < table.size(); ++pattern) {
+    for (const std::uint16_t item : table.items_of(pattern)) rows[item] += table.weight[pattern];
+  }
+  return rows;
+}
+
+}  // namespace moesaic::placement
