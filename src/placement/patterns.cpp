@@ -12,6 +12,10 @@
 namespace moesaic::placement {
 namespace {
 
+/// A GPU takes at most this times its even share of the rows of its node, where that is possible: inside a
+/// node copies are cheap and the slowest GPU is what everybody waits for.
+constexpr double kGpuSlack = 1.05;
+
 /// Rows of one layer and what the layout of its nodes says about them.
 class LayerPatterns {
  public:
@@ -106,14 +110,16 @@ class LayerPatterns {
         preference[g * kind.size() + i] = by_gpu_[(node * gpus + g) * experts_ + kind[i]];
       }
     }
-    std::int64_t total = std::accumulate(by_node_.begin(), by_node_.end(), std::int64_t{0});
+    const std::int64_t rows = std::accumulate(by_node_.begin(), by_node_.end(), std::int64_t{0});
+    const auto held = static_cast<double>(std::accumulate(load.begin(), load.end(), std::int64_t{0}));
+    const auto even = static_cast<std::int64_t>(std::ceil(kGpuSlack * held / static_cast<double>(gpus)));
     const std::vector<std::uint32_t> gpu_of =
         assign_greedily({.bins = gpus,
                          .preference = preference,
                          .load = load,
                          .kind = kind,
                          .capacity = per_gpu,
-                         .load_limit = load_limit(total, topology_.gpus())});
+                         .load_limit = std::min(even, load_limit(rows, topology_.gpus()))});
     std::vector<std::size_t> used(gpus);
     for (std::size_t i = 0; i < kind.size(); ++i) {
       slots[(node * gpus + gpu_of[i]) * per_gpu + used[gpu_of[i]]++] = ExpertId(kind[i]);

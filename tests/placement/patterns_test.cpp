@@ -126,6 +126,16 @@ TEST(Patterns, GivesExtraSlotsToWhatANodeStillFetches) {
   EXPECT_EQ(slots, (std::vector<int>{0, 1, 2, 0, 2, 3}));
 }
 
+TEST(Patterns, EvensOutTheGpusOfANode) {
+  // GPU 0's request wants both hot experts; one of them goes to GPU 1 all the same.
+  const FakeDemand demand(1, 4, 1, experts({0, 0, 0, 1, 1, 1, 2, 3}), std::vector<HomeId>(8, HomeId(0)));
+  const auto solution = patterns().place(problem(demand, {.nodes = 1, .gpus_per_node = 2}, 2));
+  ASSERT_TRUE(solution) << solution.error().message;
+  const std::vector<int> slots = ids(solution->placement.layer(0));
+  EXPECT_NE((std::ranges::find(slots, 0) - slots.begin()) / 2,
+            (std::ranges::find(slots, 1) - slots.begin()) / 2);
+}
+
 TEST(Patterns, TheLimitOnImbalanceMovesHotExpertsApart) {
   // All traffic is of node 0: without a limit it takes both hot experts.
   const FakeDemand demand(1, 4, 1, experts({0, 0, 0, 1, 1, 1, 2, 3}), std::vector<HomeId>(8, HomeId(0)));
