@@ -1,0 +1,51 @@
+// Options that `plan`, `compare` and `evaluate` share.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "core/result.hpp"
+#include "core/selection.hpp"
+#include "core/topology.hpp"
+#include "cost/model_preset.hpp"
+#include "dispatch/dispatch.hpp"
+#include "evaluate/unseen_homes.hpp"
+#include "planning/slots.hpp"
+#include "planning/split.hpp"
+#include "trace/trace.hpp"
+
+namespace moesaic::app {
+
+/// As typed; resolve() turns it into values that fit a trace.
+struct PlanOptions {
+  std::size_t nodes = 1, gpus_per_node = 1;
+  std::string attention = "dp", dispatch = "local", assign = "after-prefill", model;
+  std::optional<std::string> phase, predict_from;
+  std::optional<std::size_t> slots_per_gpu, extra_slots;
+  std::optional<double> memory_gib;
+  double home_slack = 0.1;
+  std::size_t step_tokens = 8, expert_groups = 1, threads = 0;
+  std::uint64_t seed = 0, effort = 1;
+  double max_imbalance = 0;
+
+  void add_topology(CLI::App& command);
+  void add_scoring(CLI::App& command);
+  void add_planning(CLI::App& command);
+};
+
+struct Resolved {
+  planning::SplitOptions split;        ///< for token traces
+  dispatch::Rule rule = dispatch::Rule::kLocal;
+  std::size_t slots_per_gpu = 0;
+  double bytes_per_copy = 0;           ///< NaN when the model is not known
+  double expert_bytes = 0;             ///< 0 when not known
+  std::vector<std::string> said;       ///< what was assumed, full sentences
+};
+
+/// The preset named by --model, else by the trace's own model name; nullptr when there is none.
+Result<const cost::ModelPreset*> preset_of(const std::string& model, const trace::Trace& trace);
+Result<Resolved> resolve(const PlanOptions& options, const trace::Trace& trace);
+
+}  // namespace moesaic::app
