@@ -1,0 +1,108 @@
+#include "plan_options.hpp"
+
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "placement/algorithm.hpp"
+
+namespace moesaic::app {
+
+void PlanOptions::add_topology(CLI::App& command) {
+  command.add_option("--nodes", nodes, "Nodes")->required()->check(CLI::PositiveNumber);
+  command.add_option("--gpus-per-node", gpus_per_node, "GPUs a node")->required()->check(CLI::PositiveNumber);
+  command.add_option("--attention", attention, "Where a request's attention runs: dp (a GPU) or tp (a node)")
+      ->capture_default_str();
+}
+
+void PlanOptions::add_scoring(CLI::App& command) {
+  command.add_option("--dispatch", dispatch, "Replica choice: local, sglang, vllm, trtllm or random")
+      ->capture_default_str();
+  command.add_option("--phase", phase, "Tokens that count: decode, prefill or all (default: decode where present)");
+  command.add_option("--predict-from", predict_from,
+                     "What homes are predicted from: prefill, fraction:F or fraction:F,max:N");
+  command.add_option("--assign", assign, "Homes of unseen requests: after-prefill, predicted or random")
+      ->capture_default_str();
+  command.add_option("--home-slack", home_slack, "A home holds at most (1 + this) x the mean")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command.add_option("--step-tokens", step_tokens, "Requests that run at once in a home, for per-step figures")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command.add_option("--model", model, "Model preset, for bytes (default: by the trace's model name)");
+  command.add_option("--threads", threads, "Threads; 0 = one a core")->capture_default_str();
+}
+
+void PlanOptions::add_planning(CLI::App& command) {
+  command.add_option("--slots-per-gpu", slots_per_gpu, "Slots a GPU and layer");
+  command.add_option("--extra-slots", extra_slots, "Replica slots a layer, all GPUs together");
+  command.add_option("--memory-gib", memory_gib, "Memory for expert weights on one GPU, all layers");
+  command.add_option("--expert-groups", expert_groups, "Expert groups of the router (EPLB's hierarchical policy)")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command.add_option("--max-imbalance", max_imbalance, "Most max/mean of rows, per layer, on nodes and GPUs");
+  command.add_option("--effort", effort, "Work units of a search")->capture_default_str();
+  command.add_option("--seed", seed, "Seed of the held-out split and of random choices")->capture_default_str();
+}
+
+Result<const cost::ModelPreset*> preset_of(const std::string& model, const trace::Trace& trace) {
+  if (!model.empty()) return cost::find_preset(model);
+  const auto by_name = cost::find_preset(trace.shape().model);
+  return by_name ? *by_name : nullptr;
+}
+
+Result<Resolved> resolve(const PlanOptions& options, const trace::Trace& trace) {
+  Resolved resolved;
+  resolved.split.topology = {.nodes = options.nodes, .gpus_per_node = options.gpus_per_node};
+  MOESAIC_TRY(validate(resolved.split.topology));
+  if (options.attention != "dp" && options.attention != "tp") {
+    return bad_input(fmt::format("--attention {}: expected dp or tp.", options.attention));
+  }
+  resolved.split.attention = options.attention == "dp" ? Attention::kDataParallel : Attention::kTensorParallel;
+  resolved.split.seed = options.seed;
+  MOESAIC_ASSIGN(resolved.rule, dispatch::parse_rule(options.dispatch));
+  MOESAIC_ASSIGN(resolved.split.unseen.mode, grouping::parse_assign_mode(options.assign));
+  resolved.split.unseen.slack = options.home_slack;
+  resolved.split.unseen.seed = options.seed;
+
+  MOESAIC_ASSIGN(const cost::ModelPreset* const preset, preset_of(options.model, trace));
+  resolved.bytes_per_copy = std::numeric_limits<double>::quiet_NaN();
+  if (preset != nullptr) {
+    resolved.bytes_per_copy = static_cast<double>(cost::copy_bytes(*preset));
+    resolved.expert_bytes = static_cast<double>(cost::expert_bytes(*preset));
+  } else {
+    resolved.said.push_back("The model has no preset: bytes are not known (give --model).");
+  }
+  if (trace.kind() == trace::Kind::kTokens) {
+    evaluate::PhaseChoice chosen = evaluate::default_phases(trace);
+    if (options.phase) {
+      MOESAIC_ASSIGN(chosen.phase, parse_phase(*options.phase));
+      if (chosen.phase != Phase::kDecode && chosen.from.prefill) {
+        // A prefill that is scored cannot stand for what is known before it.
+        chosen.from = {.prefill = false, .fraction = 0.5};
+      }
+    }
+    if (options.predict_from) {
+      MOESAIC_ASSIGN(chosen.from, parse_predict_from(*options.predict_from));
+    }
+    resolved.split.phase = chosen.phase;
+    resolved.split.from = chosen.from;
+    if (!options.predict_from) {
+      resolved.said.insert(resolved.said.end(), chosen.said.begin(), chosen.said.end());
+    }
+  } else {
+    resolved.split.phase = Phase::kAll;
+    if (options.phase) {
+      MOESAIC_ASSIGN(resolved.split.phase, parse_phase(*options.phase));
+    }
+  }
+  MOESAIC_ASSIGN(resolved.slots_per_gpu,
+                 planning::slots_per_gpu({.slots_per_gpu = options.slots_per_gpu,
+                                          .extra_slots = options.extra_slots,
+                                          .memory_gib = options.memory_gib},
+                                         resolved.split.topology, trace.shape().experts,
+                                         trace.shape().layers.size(), resolved.expert_bytes));
+  return resolved;
+}
+
+}  // namespace moesaic::app

@@ -1,0 +1,35 @@
+#include "score_table.hpp"
+
+#include <fmt/format.h>
+
+#include "report/table.hpp"
+
+namespace moesaic::app {
+
+std::string score_table(std::span<const planning::NamedScore> scores) {
+  report::Table table({"placement", "dedup\nnode", "dedup\nGPU", "MB/token\ninter-node", "per-exp\nnode",
+                       "node\nmax/mean", "GPU\nmax/mean", "GPU step\nmax/mean", "home\nmax/mean", "Jain\nGPU"});
+  for (const planning::NamedScore& named : scores) {
+    const evaluate::Score& s = named.score;
+    table.add({named.name, report::number(s.dedup.node_copies_per_token_layer, 3),
+               report::number(s.dedup.gpu_copies_per_token_layer, 3),
+               report::number(s.dedup.inter_node_bytes_per_token / 1e6, 3),
+               report::number(s.per_expert.node_copies_per_token_layer, 3), report::number(s.node_max_over_mean, 3),
+               report::number(s.gpu_max_over_mean, 3), report::number(s.gpu_max_over_mean_step, 3),
+               report::number(s.home_max_over_mean, 3), report::number(s.jain_gpu, 4)});
+  }
+  return table.text();
+}
+
+std::string score_legend(std::size_t nodes) {
+  return fmt::format(
+      "Copies are a token and layer: dedup = one a remote node (DeepEP normal), per-exp = one a row (low\n"
+      "latency). Without an all-to-all backend every token goes to all: {} node copies whatever the plan.\n",
+      nodes - 1);
+}
+
+void print_notes(const std::vector<std::string>& notes) {
+  for (const std::string& note : notes) fmt::print("note: {}\n", note);
+}
+
+}  // namespace moesaic::app

@@ -1,0 +1,19 @@
+// How scores look on a terminal.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "planning/plan_maker.hpp"
+
+namespace moesaic::app {
+
+/// One line a score: copies in both modes, bytes, imbalances, Jain.
+std::string score_table(std::span<const planning::NamedScore> scores);
+/// What the columns mean, and what holds whatever the placement (allgather).
+std::string score_legend(std::size_t nodes);
+/// Sentences, one a line, each after "note: ".
+void print_notes(const std::vector<std::string>& notes);
+
+}  // namespace moesaic::app

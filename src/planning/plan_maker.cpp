@@ -1,0 +1,189 @@
+#include "planning/plan_maker.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/version.hpp"
+#include "io/files.hpp"
+#include "planning/baselines.hpp"
+#include "planning/demands.hpp"
+
+namespace moesaic::planning {
+namespace {
+
+placement::Problem problem_of(const placement::Demand& demand, const Topology& topology,
+                              const PlaceOptions& options, ThreadPool& pool) {
+  return {.demand = demand,
+          .topology = topology,
+          .slots_per_gpu = options.slots_per_gpu,
+          .objective = options.objective,
+          .seed = options.seed,
+          .expert_groups = options.expert_groups,
+          .max_imbalance = options.max_imbalance,
+          .effort = options.effort,
+          .pool = &pool};
+}
+
+artifact::Plan plan_of(placement::Solution solution, const trace::Trace& trace, const PlaceOptions& options) {
+  artifact::Plan plan{.made_by = fmt::format("moesaic {}", version()),
+                      .shape = trace.shape(),
+                      .placement = std::move(solution.placement)};
+  plan.attention = options.objective.attention;
+  plan.dispatch = options.objective.rule;
+  plan.algorithm = {.name = options.algorithm,
+                    .seed = options.seed,
+                    .effort = options.effort,
+                    .expert_groups = options.expert_groups,
+                    .max_imbalance = options.max_imbalance};
+  plan.source.trace_digest = trace.digest();
+  plan.source.trace_name = io::base_name(trace.path());
+  plan.label = solution.proof == placement::Proof::kProven ? artifact::Label::kProven : artifact::Label::kHeuristic;
+  plan.notes = std::move(solution.notes);
+  return plan;
+}
+
+}  // namespace
+
+Result<placement::Solution> place(const Split& split, const PlaceOptions& options, ThreadPool& pool) {
+  MOESAIC_ASSIGN(const placement::Algorithm* const algorithm, placement::find_algorithm(options.algorithm));
+  const TraceDemand demand(split.planned(), split.planned_homes().of_request, split.loads());
+  return algorithm->place(problem_of(demand, split.options().topology, options, pool));
+}
+
+Result<std::vector<NamedScore>> score_tokens(const evaluate::SelectedTokens& tokens, const Homes& homes,
+                                             std::span<const NamedPlacement> own, const Topology& topology,
+                                             std::size_t slots_per_gpu, std::size_t expert_groups,
+                                             const std::vector<double>& loads,
+                                             const evaluate::ScoreOptions& score, ThreadPool& pool) {
+  std::vector<Baseline> references;
+  if (!loads.empty()) {
+    MOESAIC_ASSIGN(references, baselines(tokens.source().shape(), topology, slots_per_gpu, loads, expert_groups, pool));
+  }
+  std::vector<const Placement*> placements;
+  for (const NamedPlacement& one : own) placements.push_back(one.placement);
+  for (const Baseline& baseline : references) {
+    for (const Placement& placement : baseline.placements) placements.push_back(&placement);
+  }
+  MOESAIC_ASSIGN(const std::vector<evaluate::Score> scores,
+                 evaluate::score_placements(tokens, homes, placements, score, pool));
+  std::vector<NamedScore> named;
+  std::size_t next = 0;
+  for (const NamedPlacement& one : own) named.push_back({one.name, scores[next++]});
+  for (const Baseline& baseline : references) {
+    const auto seeds = std::span(scores).subspan(next, baseline.placements.size());
+    named.push_back({baseline.name, evaluate::mean(seeds)});
+    next += seeds.size();
+  }
+  return named;
+}
+
+Result<std::vector<NamedScore>> score_split(const Split& split, std::span<const NamedPlacement> own,
+                                            bool with_baselines, const PlaceOptions& options,
+                                            const evaluate::ScoreOptions& score, ThreadPool& pool) {
+  return score_tokens(split.scored(), split.scored_homes(), own, split.options().topology, options.slots_per_gpu,
+                      options.expert_groups, with_baselines ? split.loads() : std::vector<double>{}, score, pool);
+}
+
+Json score_json(std::span<const NamedScore> scores, bool layers) {
+  Json json = evaluate::to_json(scores[0].score, layers);
+  json["baselines"] = Json::Object{};
+  for (const NamedScore& baseline : scores.subspan(1)) {
+    json["baselines"][baseline.name] = evaluate::to_json(baseline.score, false);
+  }
+  return json;
+}
+
+Result<artifact::Plan> make_plan(const Split& split, const PlaceOptions& options,
+                                 const evaluate::ScoreOptions& score, ThreadPool& pool) {
+  MOESAIC_ASSIGN(placement::Solution solution, place(split, options, pool));
+  const NamedPlacement own[] = {{options.algorithm, &solution.placement}};
+  MOESAIC_ASSIGN(const std::vector<NamedScore> scores, score_split(split, own, true, options, score, pool));
+  const trace::Trace& trace = split.planned().source();
+  artifact::Plan plan = plan_of(std::move(solution), trace, options);
+  const SplitOptions& from = split.options();
+  plan.source.requests = std::string(name(from.planned_on));
+  plan.source.split_seed = from.seed;
+  plan.source.phase = from.phase;
+  plan.source.predict_from = from.from;
+  plan.loads = split.loads();
+  plan.assigner = split.assigner();
+  const auto& homes = split.planned_homes().of_request;
+  for (std::size_t i = 0; i < homes.size(); ++i) {
+    plan.homes.emplace(trace.requests().id[split.planned().requests()[i]], homes[i]);
+  }
+  plan.score = score_json(scores, false);
+  plan.score["in_sample"] = split.in_sample();
+  if (options.max_imbalance > 0) {
+    // The limit binds on planning data; the held-out values stand in `score`.
+    const evaluate::SelectedTokens& planned = split.planned();
+    const Placement* const placements[] = {&plan.placement};
+    MOESAIC_ASSIGN(const auto on_plan, evaluate::score_placements(planned, split.planned_homes(), placements, score, pool));
+    for (const evaluate::LayerScore& layer : on_plan[0].layers) {
+      const double worst = std::max(layer.node_max_over_mean, layer.gpu_max_over_mean);
+      if (worst <= options.max_imbalance) continue;
+      plan.constraints_met = false;
+      plan.notes.push_back(fmt::format("Layer {} misses --max-imbalance {}: nodes {:.4f}, GPUs {:.4f} on planning data.",
+                                       index(layer.layer), options.max_imbalance, layer.node_max_over_mean,
+                                       layer.gpu_max_over_mean));
+    }
+  }
+  return plan;
+}
+
+Result<std::vector<double>> count_loads(const trace::Trace& trace, Phase phase, const Windows& windows) {
+  const ModelShape& shape = trace.shape();
+  std::vector<double> loads(shape.layers.size() * shape.experts), row(loads.size());
+  bool any = false;
+  for (std::size_t r = 0; r < trace.count_rows().size(); ++r) {
+    const trace::CountRow& about = trace.count_rows()[r];
+    if (about.window < windows.first || about.window >= windows.last) continue;
+    if (phase != Phase::kAll && about.phase != Phase::kAll && about.phase != phase) continue;
+    MOESAIC_TRY(trace.read_counts(r, row));
+    for (std::size_t i = 0; i < row.size(); ++i) loads[i] += row[i];
+    any = true;
+  }
+  if (!any) {
+    return bad_input(fmt::format("{}: no count rows of phase {} in windows {} to {}; see `moesaic info`.",
+                                 trace.path(), name(phase), windows.first, windows.last));
+  }
+  return loads;
+}
+
+Result<artifact::Plan> make_counts_plan(const trace::Trace& trace, const Topology& topology, Phase phase,
+                                        const Windows& windows, const PlaceOptions& options, ThreadPool& pool) {
+  MOESAIC_ASSIGN(const placement::Algorithm* const algorithm, placement::find_algorithm(options.algorithm));
+  if (algorithm->needs_tokens()) {
+    return bad_input(fmt::format("{}: holds counts, and --algorithm {} plans from tokens; use a load-based one such "
+                                 "as eplb (`moesaic algorithms` marks them), or import a per-token trace.",
+                                 trace.path(), options.algorithm));
+  }
+  MOESAIC_ASSIGN(std::vector<double> loads, count_loads(trace, phase, windows));
+  const LoadDemand demand(trace.shape(), loads);
+  MOESAIC_ASSIGN(placement::Solution solution, algorithm->place(problem_of(demand, topology, options, pool)));
+  artifact::Plan plan = plan_of(std::move(solution), trace, options);
+  plan.source.requests = "all";
+  plan.source.phase = phase;
+  if (windows != Windows{}) plan.source.windows = {windows.first, windows.last};
+
+  std::vector<double> scored = loads;
+  bool in_sample = true;
+  if (windows.last != Windows{}.last) {
+    auto later = count_loads(trace, phase, {.first = windows.last});
+    if (later) scored = *std::move(later), in_sample = false;
+  }
+  std::vector<NamedScore> scores = {{options.algorithm, evaluate::score_counts(scored, plan.placement)}};
+  MOESAIC_ASSIGN(const std::vector<Baseline> references,
+                 baselines(trace.shape(), topology, options.slots_per_gpu, loads, options.expert_groups, pool));
+  for (const Baseline& baseline : references) {
+    std::vector<evaluate::Score> seeds;
+    for (const Placement& placement : baseline.placements) seeds.push_back(evaluate::score_counts(scored, placement));
+    scores.push_back({baseline.name, evaluate::mean(seeds)});
+  }
+  plan.score = score_json(scores, false);
+  plan.score["in_sample"] = in_sample;
+  plan.loads = std::move(loads);
+  return plan;
+}
+
+}  // namespace moesaic::planning

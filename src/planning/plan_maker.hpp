@@ -1,0 +1,74 @@
+// From a trace to plans and their held-out scores.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "artifact/plan.hpp"
+#include "core/result.hpp"
+#include "core/thread_pool.hpp"
+#include "evaluate/score.hpp"
+#include "placement/algorithm.hpp"
+#include "planning/split.hpp"
+#include "trace/trace.hpp"
+
+namespace moesaic::planning {
+
+struct PlaceOptions {
+  std::string algorithm;
+  std::size_t slots_per_gpu = 0;
+  traffic::Objective objective;
+  std::uint64_t seed = 0;
+  std::uint64_t effort = 1;
+  std::size_t expert_groups = 1;
+  double max_imbalance = 0;
+};
+
+/// Runs one algorithm on the planned part of a split.
+Result<placement::Solution> place(const Split& split, const PlaceOptions& options, ThreadPool& pool);
+
+/// A score and whose it is.
+struct NamedScore {
+  std::string name;
+  evaluate::Score score;
+};
+
+/// Scores `own` (may be empty) and the baselines on the scored part of a split, in one pass. Baselines come
+/// last, in their order; seeds are averaged.
+struct NamedPlacement {
+  std::string name;
+  const Placement* placement = nullptr;
+};
+Result<std::vector<NamedScore>> score_split(const Split& split, std::span<const NamedPlacement> own,
+                                            bool with_baselines, const PlaceOptions& options,
+                                            const evaluate::ScoreOptions& score, ThreadPool& pool);
+
+/// As score_split, for any requests, homes and planning loads: what `evaluate` does.
+Result<std::vector<NamedScore>> score_tokens(const evaluate::SelectedTokens& tokens, const Homes& homes,
+                                             std::span<const NamedPlacement> own, const Topology& topology,
+                                             std::size_t slots_per_gpu, std::size_t expert_groups,
+                                             const std::vector<double>& loads,
+                                             const evaluate::ScoreOptions& score, ThreadPool& pool);
+
+/// {"<own keys>": ..., "baselines": {name: {...}}}: scores[0] is the plan's, the others baselines.
+Json score_json(std::span<const NamedScore> scores, bool layers);
+
+/// A whole plan of a token trace, its held-out score and baselines inside.
+Result<artifact::Plan> make_plan(const Split& split, const PlaceOptions& options,
+                                 const evaluate::ScoreOptions& score, ThreadPool& pool);
+
+/// Windows [first, last) of a counts trace.
+struct Windows {
+  std::uint32_t first = 0, last = 0xFFFFFFFF;
+  bool operator==(const Windows&) const = default;
+};
+/// Sum of the count rows of a phase (kAll: every row) and windows, [L, E]. Errors: no such rows.
+Result<std::vector<double>> count_loads(const trace::Trace& trace, Phase phase, const Windows& windows);
+
+/// A plan of a counts trace: load-based algorithms only. Scored on the windows after those it was planned
+/// on where there are any, else on its own (in_sample: true).
+Result<artifact::Plan> make_counts_plan(const trace::Trace& trace, const Topology& topology, Phase phase,
+                                        const Windows& windows, const PlaceOptions& options, ThreadPool& pool);
+
+}  // namespace moesaic::planning
