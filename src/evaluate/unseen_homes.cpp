@@ -3,27 +3,53 @@
 #include <numeric>
 
 #include "core/check.hpp"
+#include "grouping/offline_homes.hpp"
 
 namespace moesaic::evaluate {
+
+namespace {
+
+struct Scored {
+  std::vector<double> scores;         ///< [requests, homes]
+  std::vector<std::int64_t> tokens;  ///< what each request weighs in truth
+};
+
+Result<Scored> score_requests(const SelectedTokens& tokens, const signature::Assigner& assigner,
+                              const Topology& topology, Attention attention, ThreadPool& pool) {
+  MOESAIC_CHECK(assigner.targets() == topology.homes(attention));
+  const ModelShape& shape = tokens.source().shape();
+  MOESAIC_ASSIGN(const std::vector<float> usage, tokens.usage(Part::kPredict, pool));
+  Scored scored;
+  scored.scores =
+      signature::scores(assigner, {.layers = shape.layers.size(), .experts = shape.experts, .values = usage});
+  for (const std::uint64_t count : tokens.scored_per_request()) {
+    scored.tokens.push_back(static_cast<std::int64_t>(count));
+  }
+  return scored;
+}
+
+}  // namespace
 
 Result<Homes> unseen_homes(const SelectedTokens& tokens, const signature::Assigner& assigner,
                            const Topology& topology, Attention attention, const UnseenOptions& options,
                            ThreadPool& pool) {
-  MOESAIC_CHECK(assigner.targets() == topology.homes(attention));
-  const ModelShape& shape = tokens.source().shape();
-  MOESAIC_ASSIGN(const std::vector<float> usage, tokens.usage(Part::kPredict, pool));
-  const std::vector<double> scores =
-      signature::scores(assigner, {.layers = shape.layers.size(), .experts = shape.experts, .values = usage});
-  const std::size_t n = tokens.requests().size();
-  std::vector<std::int64_t> weight(n, 1), truth;
-  for (const std::uint64_t count : tokens.scored_per_request()) truth.push_back(static_cast<std::int64_t>(count));
-  std::vector<std::uint32_t> order(n);  // requests() is in arrival order
+  MOESAIC_ASSIGN(const Scored scored, score_requests(tokens, assigner, topology, attention, pool));
+  const std::vector<std::int64_t> weight(scored.tokens.size(), 1);
+  std::vector<std::uint32_t> order(scored.tokens.size());  // requests() is in arrival order
   std::iota(order.begin(), order.end(), 0u);
-  return grouping::online_homes(scores, assigner.capacities, weight, truth, order,
+  return grouping::online_homes(scored.scores, assigner.capacities, weight, scored.tokens, order,
                                 {.mode = options.mode,
                                  .attention = attention,
                                  .epsilon = options.slack,
                                  .seed = options.seed})
+      .homes;
+}
+
+Result<Homes> offline_homes(const SelectedTokens& tokens, const signature::Assigner& assigner,
+                            const Topology& topology, Attention attention, double slack, ThreadPool& pool) {
+  MOESAIC_ASSIGN(const Scored scored, score_requests(tokens, assigner, topology, attention, pool));
+  return grouping::offline_homes(scored.scores, assigner.capacities, scored.tokens,
+                                 {.attention = attention, .epsilon = slack})
       .homes;
 }
 

@@ -23,4 +23,9 @@ Result<Homes> unseen_homes(const SelectedTokens& tokens, const signature::Assign
                            const Topology& topology, Attention attention, const UnseenOptions& options,
                            ThreadPool& pool);
 
+/// The homes one would give knowing all requests at once, balanced within the same slack: the oracle beside
+/// the online ones.
+Result<Homes> offline_homes(const SelectedTokens& tokens, const signature::Assigner& assigner,
+                            const Topology& topology, Attention attention, double slack, ThreadPool& pool);
+
 }  // namespace moesaic::evaluate
