@@ -2,6 +2,7 @@ cmake_minimum_required(VERSION 3.25)
 # cmake -DROOT=<source folder> -P cmake/check_includes.cmake
 # Fails when a file of src/<module> includes a header of a module that cmake/modules.txt does not give
 # it, or when a header includes anything but the standard library, our own headers and tl/expected.hpp.
+get_filename_component(ROOT "${ROOT}" REALPATH)
 file(STRINGS ${ROOT}/cmake/modules.txt _lines REGEX "^[a-z_]+:")
 set(_all "")
 foreach(_line IN LISTS _lines)

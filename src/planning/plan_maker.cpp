@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "core/version.hpp"
-#include "io/files.hpp"
 #include "planning/baselines.hpp"
 #include "planning/demands.hpp"
 
@@ -37,7 +37,7 @@ artifact::Plan plan_of(placement::Solution solution, const trace::Trace& trace, 
                     .expert_groups = options.expert_groups,
                     .max_imbalance = options.max_imbalance};
   plan.source.trace_digest = trace.digest();
-  plan.source.trace_name = io::base_name(trace.path());
+  plan.source.trace_name = std::filesystem::path(trace.path()).filename().string();
   plan.label = solution.proof == placement::Proof::kProven ? artifact::Label::kProven : artifact::Label::kHeuristic;
   plan.notes = std::move(solution.notes);
   return plan;
