@@ -16,6 +16,9 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "Help of every subcommand");
   app::Context context{.files = io::real_files(), .status = {}};
+  app::add_plan(app, context);
+  app::add_evaluate(app, context);
+  app::add_compare(app, context);
   app::add_algorithms(app, context);
   try {
     app.parse(argc, argv);
