@@ -21,18 +21,19 @@ Status run(Context& context, const Options& options) {
   ThreadPool pool(options.common.threads);
   MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(context.files, options.trace));
   if (trace.kind() == trace::Kind::kCounts) {
-    return bad_input(fmt::format("{}: holds counts; compare needs the tokens of a per-token trace (plan works).",
-                                 options.trace));
+    return bad_input(fmt::format(
+        "{}: holds counts; compare needs the tokens of a per-token trace (plan works).", options.trace));
   }
   MOESAIC_ASSIGN(const Resolved resolved, resolve(options.common, trace));
-  const planning::PlaceOptions place{
-      .algorithm = "",
-      .slots_per_gpu = resolved.slots_per_gpu,
-      .objective = {.rule = resolved.rule, .attention = resolved.split.attention, .seed = options.common.seed},
-      .seed = options.common.seed,
-      .effort = options.common.effort,
-      .expert_groups = options.common.expert_groups,
-      .max_imbalance = options.common.max_imbalance};
+  const planning::PlaceOptions place{.algorithm = "",
+                                     .slots_per_gpu = resolved.slots_per_gpu,
+                                     .objective = {.rule = resolved.rule,
+                                                   .attention = resolved.split.attention,
+                                                   .seed = options.common.seed},
+                                     .seed = options.common.seed,
+                                     .effort = options.common.effort,
+                                     .expert_groups = options.common.expert_groups,
+                                     .max_imbalance = options.common.max_imbalance};
   MOESAIC_ASSIGN(const planning::Comparison comparison,
                  planning::compare(trace, resolved.split, options.splits, options.algorithms, place,
                                    {.objective = place.objective,
@@ -40,11 +41,12 @@ Status run(Context& context, const Options& options) {
                                     .bytes_per_copy = resolved.bytes_per_copy},
                                    pool, progress));
   progress_done();
-  fmt::print("{} on {} nodes x {} GPUs, {} slots a GPU, {} phase, homes from {}; held-out requests, mean of {} "
-             "splits\n{}{}",
-             options.trace, options.common.nodes, options.common.gpus_per_node, resolved.slots_per_gpu,
-             name(resolved.split.phase), to_string(resolved.split.from), options.splits,
-             score_table(comparison.mean), score_legend(options.common.nodes));
+  fmt::print(
+      "{} on {} nodes x {} GPUs, {} slots a GPU, {} phase, homes from {}; held-out requests, mean of {} "
+      "splits\n{}{}",
+      options.trace, options.common.nodes, options.common.gpus_per_node, resolved.slots_per_gpu,
+      name(resolved.split.phase), to_string(resolved.split.from), options.splits,
+      score_table(comparison.mean), score_legend(options.common.nodes));
   print_notes(resolved.said);
   Json json;
   json["schema"] = "moesaic.compare/1";
@@ -68,8 +70,8 @@ Status run(Context& context, const Options& options) {
 
 void add_compare(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
-  CLI::App* command =
-      app.add_subcommand("compare", "Score several algorithms on the same held-out requests, mean of several splits");
+  CLI::App* command = app.add_subcommand(
+      "compare", "Score several algorithms on the same held-out requests, mean of several splits");
   command->add_option("trace", options->trace, "Trace store")->required();
   command->add_option("-a,--algorithms", options->algorithms, "Which, see `moesaic algorithms`")
       ->delimiter(',')

@@ -25,7 +25,8 @@ struct Options {
 };
 
 /// Rows of the requests an @file lists, one id a line.
-Result<std::vector<std::uint32_t>> listed_requests(Context& context, const trace::Trace& trace, const std::string& path) {
+Result<std::vector<std::uint32_t>> listed_requests(Context& context, const trace::Trace& trace,
+                                                   const std::string& path) {
   MOESAIC_ASSIGN(const std::string text, io::read_file(context.files, path, limits::kMaxConfigBytes));
   std::unordered_set<std::string> wanted;
   for (std::size_t begin = 0; begin < text.size();) {
@@ -38,8 +39,9 @@ Result<std::vector<std::uint32_t>> listed_requests(Context& context, const trace
     if (wanted.erase(trace.requests().id[r]) > 0) rows.push_back(static_cast<std::uint32_t>(r));
   }
   if (!wanted.empty()) {
-    return bad_input(fmt::format("{}: request \"{}\" and {} more are not in {}; list ids as `moesaic info --ids` does.",
-                                 path, *wanted.begin(), wanted.size() - 1, trace.path()));
+    return bad_input(
+        fmt::format("{}: request \"{}\" and {} more are not in {}; list ids as `moesaic info --ids` does.",
+                    path, *wanted.begin(), wanted.size() - 1, trace.path()));
   }
   return rows;
 }
@@ -47,20 +49,22 @@ Result<std::vector<std::uint32_t>> listed_requests(Context& context, const trace
 struct Evaluated {
   std::vector<planning::NamedScore> scores;  ///< the plan's, the oracle's, baselines
   bool in_sample = false;
-  std::string on;                            ///< which requests, for people
+  std::string on;  ///< which requests, for people
   std::vector<std::string> said;
 };
 
 Result<Evaluated> evaluate_tokens(Context& context, const Options& options, const artifact::Plan& plan,
                                   const trace::Trace& trace, ThreadPool& pool) {
   if (!plan.assigner) {
-    return bad_input(fmt::format("{}: was planned from counts and has no homes for requests; it can be scored on "
-                                 "counts, or plan again from a per-token trace.",
-                                 options.plan));
+    return bad_input(
+        fmt::format("{}: was planned from counts and has no homes for requests; it can be scored on "
+                    "counts, or plan again from a per-token trace.",
+                    options.plan));
   }
   Evaluated result;
   const bool own_trace = plan.source.trace_digest == trace.digest();
-  const std::string set = options.requests.value_or(own_trace && plan.source.requests == "train" ? "heldout" : "all");
+  const std::string set =
+      options.requests.value_or(own_trace && plan.source.requests == "train" ? "heldout" : "all");
   std::vector<std::uint32_t> rows;
   if (set.starts_with('@')) {
     MOESAIC_ASSIGN(rows, listed_requests(context, trace, set.substr(1)));
@@ -70,9 +74,11 @@ Result<Evaluated> evaluate_tokens(Context& context, const Options& options, cons
   }
   result.in_sample = own_trace && set != "heldout";
   result.on = set + (own_trace ? " requests of the plan's own trace" : " requests of another trace");
-  if (result.in_sample) result.said.push_back("Some of these requests were planned on: the score is in sample.");
+  if (result.in_sample)
+    result.said.push_back("Some of these requests were planned on: the score is in sample.");
 
-  evaluate::TokenChoice choice{.requests = std::move(rows), .phase = plan.source.phase, .from = plan.source.predict_from};
+  evaluate::TokenChoice choice{
+      .requests = std::move(rows), .phase = plan.source.phase, .from = plan.source.predict_from};
   if (options.phase) {
     MOESAIC_ASSIGN(choice.phase, parse_phase(*options.phase));
   }
@@ -81,9 +87,10 @@ Result<Evaluated> evaluate_tokens(Context& context, const Options& options, cons
   }
   const evaluate::SelectedTokens tokens(trace, std::move(choice));
   if (tokens.scored_tokens() == 0) {
-    return bad_input(fmt::format("{}: the {} have no {} tokens to score beside those predicted from; give --phase or "
-                                 "--predict-from.",
-                                 options.trace, result.on, name(tokens.choice().phase)));
+    return bad_input(
+        fmt::format("{}: the {} have no {} tokens to score beside those predicted from; give --phase or "
+                    "--predict-from.",
+                    options.trace, result.on, name(tokens.choice().phase)));
   }
   if (tokens.predict_tokens() == 0) {
     result.said.push_back("No tokens to predict homes from: they follow balance alone.");
@@ -93,10 +100,12 @@ Result<Evaluated> evaluate_tokens(Context& context, const Options& options, cons
 
   const Topology& topology = plan.placement.topology();
   MOESAIC_ASSIGN(const grouping::AssignMode mode, grouping::parse_assign_mode(options.assign));
-  MOESAIC_ASSIGN(const Homes homes, evaluate::unseen_homes(tokens, assigner, topology, plan.attention,
-                                                           {.mode = mode, .slack = options.home_slack}, pool));
-  evaluate::ScoreOptions score{.objective = {.rule = plan.dispatch, .attention = plan.attention, .seed = plan.algorithm.seed},
-                               .step_requests = options.step_tokens};
+  MOESAIC_ASSIGN(const Homes homes,
+                 evaluate::unseen_homes(tokens, assigner, topology, plan.attention,
+                                        {.mode = mode, .slack = options.home_slack}, pool));
+  evaluate::ScoreOptions score{
+      .objective = {.rule = plan.dispatch, .attention = plan.attention, .seed = plan.algorithm.seed},
+      .step_requests = options.step_tokens};
   if (options.dispatch) {
     MOESAIC_ASSIGN(score.objective.rule, dispatch::parse_rule(*options.dispatch));
   }
@@ -114,8 +123,8 @@ Result<Evaluated> evaluate_tokens(Context& context, const Options& options, cons
   return result;
 }
 
-Result<Evaluated> evaluate_counts(const Options& options, const artifact::Plan& plan, const trace::Trace& trace,
-                                  ThreadPool& pool) {
+Result<Evaluated> evaluate_counts(const Options& options, const artifact::Plan& plan,
+                                  const trace::Trace& trace, ThreadPool& pool) {
   Evaluated result;
   Phase phase = plan.source.phase;
   if (options.phase) {
@@ -134,15 +143,17 @@ Result<Evaluated> evaluate_counts(const Options& options, const artifact::Plan& 
   }
   result.in_sample = own_trace && windows == planning::Windows{};
   result.on = windows.first > 0 ? fmt::format("windows from {}", windows.first) : "all windows";
-  result.said.push_back("The trace holds counts: copies are not known, replicas share an expert's load evenly.");
+  result.said.push_back(
+      "The trace holds counts: copies are not known, replicas share an expert's load evenly.");
   if (result.in_sample) result.said.push_back("The plan was made on these counts: the score is in sample.");
   result.scores.push_back({plan.algorithm.name, evaluate::score_counts(counts, plan.placement)});
   MOESAIC_ASSIGN(const auto references,
-                 planning::baselines(plan.shape, plan.placement.topology(), plan.placement.slots_per_gpu(), plan.loads,
-                                     plan.algorithm.expert_groups, pool));
+                 planning::baselines(plan.shape, plan.placement.topology(), plan.placement.slots_per_gpu(),
+                                     plan.loads, plan.algorithm.expert_groups, pool));
   for (const planning::Baseline& baseline : references) {
     std::vector<evaluate::Score> seeds;
-    for (const Placement& placement : baseline.placements) seeds.push_back(evaluate::score_counts(counts, placement));
+    for (const Placement& placement : baseline.placements)
+      seeds.push_back(evaluate::score_counts(counts, placement));
     result.scores.push_back({baseline.name, evaluate::mean(seeds)});
   }
   return result;
@@ -153,10 +164,11 @@ Status run(Context& context, const Options& options) {
   MOESAIC_ASSIGN(const artifact::Plan plan, artifact::read_plan(context.files, options.plan));
   MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(context.files, options.trace));
   if (plan.shape.layers != trace.shape().layers || plan.shape.experts != trace.shape().experts) {
-    return bad_input(fmt::format("{}: is for {} MoE layers x {} experts, {} has {} x {}; score a plan on traces of its "
-                                 "own model.",
-                                 options.plan, plan.shape.layers.size(), plan.shape.experts, options.trace,
-                                 trace.shape().layers.size(), trace.shape().experts));
+    return bad_input(
+        fmt::format("{}: is for {} MoE layers x {} experts, {} has {} x {}; score a plan on traces of its "
+                    "own model.",
+                    options.plan, plan.shape.layers.size(), plan.shape.experts, options.trace,
+                    trace.shape().layers.size(), trace.shape().experts));
   }
   progress("scoring " + options.plan);
   MOESAIC_ASSIGN(const Evaluated result, trace.kind() == trace::Kind::kTokens
@@ -187,19 +199,22 @@ void add_evaluate(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand("evaluate", "Score a plan on a trace, beside the baselines");
   command->add_option("plan", options->plan, "plan.json")->required();
   command->add_option("trace", options->trace, "Trace store of the same model")->required();
-  command->add_option("--requests", options->requests,
-                      "all, train, heldout or @file of ids (default: heldout on the plan's own trace, else all)");
+  command->add_option(
+      "--requests", options->requests,
+      "all, train, heldout or @file of ids (default: heldout on the plan's own trace, else all)");
   command->add_option("--dispatch", options->dispatch, "Replica choice (default: the plan's)");
   command->add_option("--phase", options->phase, "decode, prefill or all (default: the plan's)");
   command->add_option("--predict-from", options->predict_from, "As for plan (default: the plan's)");
-  command->add_option("--assign", options->assign, "Homes: after-prefill, predicted or random")->capture_default_str();
+  command->add_option("--assign", options->assign, "Homes: after-prefill, predicted or random")
+      ->capture_default_str();
   command->add_option("--home-slack", options->home_slack, "A home holds at most (1 + this) x the mean")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   command->add_option("--step-tokens", options->step_tokens, "Requests that run at once in a home")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  command->add_option("--model", options->model, "Model preset, for bytes (default: by the trace's model name)");
+  command->add_option("--model", options->model,
+                      "Model preset, for bytes (default: by the trace's model name)");
   command->add_flag("--layers", options->layers, "Every layer's figures in the JSON");
   command->add_option("--threads", options->threads, "Threads; 0 = one a core")->capture_default_str();
   command->add_option("--json", options->json, "Write the scores as JSON; - = stdout");

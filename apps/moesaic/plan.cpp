@@ -69,30 +69,34 @@ std::string table_of(const artifact::Plan& plan) {
   return score_table(rows);
 }
 
-Result<artifact::Plan> make(Context& context, const Options& options, ThreadPool& pool, std::vector<std::string>& said) {
+Result<artifact::Plan> make(Context& context, const Options& options, ThreadPool& pool,
+                            std::vector<std::string>& said) {
   progress("reading " + options.trace);
   MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(context.files, options.trace));
   MOESAIC_ASSIGN(Resolved resolved, resolve(options.common, trace));
   said = resolved.said;
-  const planning::PlaceOptions place{
-      .algorithm = options.algorithm,
-      .slots_per_gpu = resolved.slots_per_gpu,
-      .objective = {.rule = resolved.rule, .attention = resolved.split.attention, .seed = options.common.seed},
-      .seed = options.common.seed,
-      .effort = options.common.effort,
-      .expert_groups = options.common.expert_groups,
-      .max_imbalance = options.common.max_imbalance};
+  const planning::PlaceOptions place{.algorithm = options.algorithm,
+                                     .slots_per_gpu = resolved.slots_per_gpu,
+                                     .objective = {.rule = resolved.rule,
+                                                   .attention = resolved.split.attention,
+                                                   .seed = options.common.seed},
+                                     .seed = options.common.seed,
+                                     .effort = options.common.effort,
+                                     .expert_groups = options.common.expert_groups,
+                                     .max_imbalance = options.common.max_imbalance};
   MOESAIC_ASSIGN(const planning::Windows windows, parse_windows(options.windows));
   if (trace.kind() == trace::Kind::kCounts) {
     said.push_back("The trace holds counts: balance is planned and scored, copies are not known.");
-    return planning::make_counts_plan(trace, resolved.split.topology, resolved.split.phase, windows, place, pool);
+    return planning::make_counts_plan(trace, resolved.split.topology, resolved.split.phase, windows, place,
+                                      pool);
   }
   if (!options.windows.empty()) {
     return bad_input("--windows: the trace holds tokens, not windows of counts; use --requests.");
   }
   MOESAIC_ASSIGN(resolved.split.planned_on, parse_request_set(options.requests));
   if (resolved.split.planned_on == RequestSet::kHeldout) {
-    return bad_input("--requests heldout: a plan is made on train or all; held-out requests are for scoring.");
+    return bad_input(
+        "--requests heldout: a plan is made on train or all; held-out requests are for scoring.");
   }
   progress("grouping requests");
   MOESAIC_ASSIGN(const planning::Split split, planning::Split::make(trace, resolved.split, pool));
@@ -119,7 +123,8 @@ Status run(Context& context, const Options& options) {
   const bool sampled = in_sample != nullptr && in_sample->as_bool() != nullptr && *in_sample->as_bool();
   fmt::print("{}: {} layers x {} experts on {} nodes x {} GPUs, {} slots a GPU ({})\n", options.output,
              plan.shape.layers.size(), plan.shape.experts, plan.placement.topology().nodes,
-             plan.placement.topology().gpus_per_node, plan.placement.slots_per_gpu(), artifact::name(plan.label));
+             plan.placement.topology().gpus_per_node, plan.placement.slots_per_gpu(),
+             artifact::name(plan.label));
   fmt::print("Scored on {}:\n{}{}", sampled ? "what it was planned on (in sample)" : "what it has not seen",
              table_of(plan), score_legend(plan.placement.topology().nodes));
   print_notes(said);
@@ -132,9 +137,10 @@ Status run(Context& context, const Options& options) {
   json["slots_per_gpu"] = plan.placement.slots_per_gpu();
   MOESAIC_TRY(write_json(context, options.json, json));
   if (!plan.constraints_met) {
-    return answer_no(fmt::format("{}: --max-imbalance {} is missed on some layers (constraints_met: false); the "
-                                 "notes above list them. Allow more, or give the plan more slots.",
-                                 options.output, options.common.max_imbalance));
+    return answer_no(
+        fmt::format("{}: --max-imbalance {} is missed on some layers (constraints_met: false); the "
+                    "notes above list them. Allow more, or give the plan more slots.",
+                    options.output, options.common.max_imbalance));
   }
   return {};
 }
@@ -143,15 +149,19 @@ Status run(Context& context, const Options& options) {
 
 void add_plan(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("plan", "Place experts and group requests; score it on held-out requests");
+  CLI::App* command =
+      app.add_subcommand("plan", "Place experts and group requests; score it on held-out requests");
   command->add_option("trace", options->trace, "Trace store (see `moesaic import`)")->required();
   command->add_option("-o,--output", options->output, "Plan to write, plan.json")->required();
-  command->add_option("-a,--algorithm", options->algorithm, "One of `moesaic algorithms`")->capture_default_str();
+  command->add_option("-a,--algorithm", options->algorithm, "One of `moesaic algorithms`")
+      ->capture_default_str();
   options->common.add_topology(*command);
   options->common.add_planning(*command);
   options->common.add_scoring(*command);
-  command->add_option("--requests", options->requests, "Plan on train (80 %) or all requests")->capture_default_str();
-  command->add_option("--windows", options->windows, "Counts traces: plan on windows A:B, score on later ones");
+  command->add_option("--requests", options->requests, "Plan on train (80 %) or all requests")
+      ->capture_default_str();
+  command->add_option("--windows", options->windows,
+                      "Counts traces: plan on windows A:B, score on later ones");
   command->add_flag("--force", options->force, "Replace an existing plan");
   command->add_option("--json", options->json, "Write the scores as JSON; - = stdout");
   run_when_chosen(*command, context, [&context, options] { return run(context, *options); });

@@ -18,7 +18,8 @@ void PlanOptions::add_topology(CLI::App& command) {
 void PlanOptions::add_scoring(CLI::App& command) {
   command.add_option("--dispatch", dispatch, "Replica choice: local, sglang, vllm, trtllm or random")
       ->capture_default_str();
-  command.add_option("--phase", phase, "Tokens that count: decode, prefill or all (default: decode where present)");
+  command.add_option("--phase", phase,
+                     "Tokens that count: decode, prefill or all (default: decode where present)");
   command.add_option("--predict-from", predict_from,
                      "What homes are predicted from: prefill, fraction:F or fraction:F,max:N");
   command.add_option("--assign", assign, "Homes of unseen requests: after-prefill, predicted or random")
@@ -26,7 +27,8 @@ void PlanOptions::add_scoring(CLI::App& command) {
   command.add_option("--home-slack", home_slack, "A home holds at most (1 + this) x the mean")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  command.add_option("--step-tokens", step_tokens, "Requests that run at once in a home, for per-step figures")
+  command
+      .add_option("--step-tokens", step_tokens, "Requests that run at once in a home, for per-step figures")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   command.add_option("--model", model, "Model preset, for bytes (default: by the trace's model name)");
@@ -37,12 +39,15 @@ void PlanOptions::add_planning(CLI::App& command) {
   command.add_option("--slots-per-gpu", slots_per_gpu, "Slots a GPU and layer");
   command.add_option("--extra-slots", extra_slots, "Replica slots a layer, all GPUs together");
   command.add_option("--memory-gib", memory_gib, "Memory for expert weights on one GPU, all layers");
-  command.add_option("--expert-groups", expert_groups, "Expert groups of the router (EPLB's hierarchical policy)")
+  command
+      .add_option("--expert-groups", expert_groups,
+                  "Expert groups of the router (EPLB's hierarchical policy)")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   command.add_option("--max-imbalance", max_imbalance, "Most max/mean of rows, per layer, on nodes and GPUs");
   command.add_option("--effort", effort, "Work units of a search")->capture_default_str();
-  command.add_option("--seed", seed, "Seed of the held-out split and of random choices")->capture_default_str();
+  command.add_option("--seed", seed, "Seed of the held-out split and of random choices")
+      ->capture_default_str();
 }
 
 Result<const cost::ModelPreset*> preset_of(const std::string& model, const trace::Trace& trace) {
@@ -58,7 +63,8 @@ Result<Resolved> resolve(const PlanOptions& options, const trace::Trace& trace) 
   if (options.attention != "dp" && options.attention != "tp") {
     return bad_input(fmt::format("--attention {}: expected dp or tp.", options.attention));
   }
-  resolved.split.attention = options.attention == "dp" ? Attention::kDataParallel : Attention::kTensorParallel;
+  resolved.split.attention =
+      options.attention == "dp" ? Attention::kDataParallel : Attention::kTensorParallel;
   resolved.split.seed = options.seed;
   MOESAIC_ASSIGN(resolved.rule, dispatch::parse_rule(options.dispatch));
   MOESAIC_ASSIGN(resolved.split.unseen.mode, grouping::parse_assign_mode(options.assign));

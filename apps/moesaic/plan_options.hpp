@@ -36,12 +36,12 @@ struct PlanOptions {
 };
 
 struct Resolved {
-  planning::SplitOptions split;        ///< for token traces
+  planning::SplitOptions split;  ///< for token traces
   dispatch::Rule rule = dispatch::Rule::kLocal;
   std::size_t slots_per_gpu = 0;
-  double bytes_per_copy = 0;           ///< NaN when the model is not known
-  double expert_bytes = 0;             ///< 0 when not known
-  std::vector<std::string> said;       ///< what was assumed, full sentences
+  double bytes_per_copy = 0;      ///< NaN when the model is not known
+  double expert_bytes = 0;        ///< 0 when not known
+  std::vector<std::string> said;  ///< what was assumed, full sentences
 };
 
 /// The preset named by --model, else by the trace's own model name; nullptr when there is none.

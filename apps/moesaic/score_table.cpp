@@ -8,15 +8,17 @@ namespace moesaic::app {
 
 std::string score_table(std::span<const planning::NamedScore> scores) {
   report::Table table({"placement", "dedup\nnode", "dedup\nGPU", "MB/token\ninter-node", "per-exp\nnode",
-                       "node\nmax/mean", "GPU\nmax/mean", "GPU step\nmax/mean", "home\nmax/mean", "Jain\nGPU"});
+                       "node\nmax/mean", "GPU\nmax/mean", "GPU step\nmax/mean", "home\nmax/mean",
+                       "Jain\nGPU"});
   for (const planning::NamedScore& named : scores) {
     const evaluate::Score& s = named.score;
     table.add({named.name, report::number(s.dedup.node_copies_per_token_layer, 3),
                report::number(s.dedup.gpu_copies_per_token_layer, 3),
                report::number(s.dedup.inter_node_bytes_per_token / 1e6, 3),
-               report::number(s.per_expert.node_copies_per_token_layer, 3), report::number(s.node_max_over_mean, 3),
-               report::number(s.gpu_max_over_mean, 3), report::number(s.gpu_max_over_mean_step, 3),
-               report::number(s.home_max_over_mean, 3), report::number(s.jain_gpu, 4)});
+               report::number(s.per_expert.node_copies_per_token_layer, 3),
+               report::number(s.node_max_over_mean, 3), report::number(s.gpu_max_over_mean, 3),
+               report::number(s.gpu_max_over_mean_step, 3), report::number(s.home_max_over_mean, 3),
+               report::number(s.jain_gpu, 4)});
   }
   return table.text();
 }

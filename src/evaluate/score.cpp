@@ -17,8 +17,9 @@ std::vector<std::int64_t> node_rows(std::span<const std::int64_t> gpu_rows, cons
   return rows;
 }
 
-ModeScore mode_score(std::span<const traffic::LayerTraffic> layers, traffic::Copies traffic::LayerTraffic::* mode,
-                     double token_layers, double tokens, double bytes_per_copy) {
+ModeScore mode_score(std::span<const traffic::LayerTraffic> layers,
+                     traffic::Copies traffic::LayerTraffic::* mode, double token_layers, double tokens,
+                     double bytes_per_copy) {
   std::int64_t node = 0, gpu = 0, padded = 0;
   for (const traffic::LayerTraffic& layer : layers) {
     node += (layer.*mode).node;
@@ -39,14 +40,15 @@ double percentile95(std::vector<double>& values) {
   return values[rank];
 }
 
-Score combine(std::span<const traffic::LayerTraffic> layers, const Placement& placement, double home_imbalance,
-              std::size_t steps, double bytes_per_copy) {
+Score combine(std::span<const traffic::LayerTraffic> layers, const Placement& placement,
+              double home_imbalance, std::size_t steps, double bytes_per_copy) {
   Score score;
   score.tokens = layers.empty() ? 0 : layers[0].tokens;
   score.home_max_over_mean = home_imbalance;
   const auto layer_count = static_cast<double>(layers.size());
   const double tokens = std::max<double>(1, static_cast<double>(score.tokens));
-  score.dedup = mode_score(layers, &traffic::LayerTraffic::dedup, tokens * layer_count, tokens, bytes_per_copy);
+  score.dedup =
+      mode_score(layers, &traffic::LayerTraffic::dedup, tokens * layer_count, tokens, bytes_per_copy);
   score.per_expert =
       mode_score(layers, &traffic::LayerTraffic::per_expert, tokens * layer_count, tokens, bytes_per_copy);
   std::vector<std::int64_t> summed(placement.topology().gpus());
@@ -64,7 +66,8 @@ Score combine(std::span<const traffic::LayerTraffic> layers, const Placement& pl
     jain += jain_index(layer.gpu_rows);
     active += static_cast<double>(layer.activated_slots);
     for (std::size_t g = 0; g < summed.size(); ++g) summed[g] += layer.gpu_rows[g];
-    step_imbalances.insert(step_imbalances.end(), layer.step_gpu_imbalance.begin(), layer.step_gpu_imbalance.end());
+    step_imbalances.insert(step_imbalances.end(), layer.step_gpu_imbalance.begin(),
+                           layer.step_gpu_imbalance.end());
     score.layers.push_back(one);
   }
   score.node_max_over_mean = node / layer_count;
@@ -137,8 +140,8 @@ Result<std::vector<Score>> score_placements(const SelectedTokens& tokens, const 
   }));
   std::vector<Score> scores;
   for (std::size_t p = 0; p < placements.size(); ++p) {
-    scores.push_back(combine(traffic[p], *placements[p], max_over_mean(home_tokens), steps.count,
-                             options.bytes_per_copy));
+    scores.push_back(
+        combine(traffic[p], *placements[p], max_over_mean(home_tokens), steps.count, options.bytes_per_copy));
   }
   return scores;
 }
@@ -193,7 +196,8 @@ Score score_counts(std::span<const double> counts, const Placement& placement) {
   Score score = combine(traffic, placement, kUnknown, 0, kUnknown);
   constexpr ModeScore kNoMode{kUnknown, kUnknown, kUnknown, kUnknown};
   score.dedup = score.per_expert = kNoMode;
-  score.gpu_max_over_mean_step = score.gpu_max_over_mean_step_p95 = score.active_slots_per_step_layer = kUnknown;
+  score.gpu_max_over_mean_step = score.gpu_max_over_mean_step_p95 = score.active_slots_per_step_layer =
+      kUnknown;
   for (LayerScore& layer : score.layers) layer.dedup_node_copies = layer.per_expert_node_copies = kUnknown;
   return score;
 }

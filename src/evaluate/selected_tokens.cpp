@@ -26,7 +26,8 @@ SelectedTokens::SelectedTokens(const trace::Trace& trace, TokenChoice choice)
     return std::tuple(arrival(a), a) < std::tuple(arrival(b), b);
   });
   for (const std::uint32_t r : choice_.requests) {
-    TokenSpans span = token_spans(table.prefill_tokens[r], table.decode_tokens[r], choice_.phase, choice_.from);
+    TokenSpans span =
+        token_spans(table.prefill_tokens[r], table.decode_tokens[r], choice_.phase, choice_.from);
     if (choice_.score_predicted && !choice_.from.prefill) span.score_begin = span.predict_begin;
     scored_tokens_ += span.score_end - span.score_begin;
     predict_tokens_ += span.predict_end - span.predict_begin;
@@ -75,8 +76,10 @@ Status SelectedTokens::for_each_run(std::size_t row, const std::vector<Piece>& p
         MOESAIC_TRY(trace_.read_layer(row, block_begin, block_end, block));
       }
       const std::size_t n = std::min(piece.count - done, static_cast<std::size_t>(block_end - token));
-      visit(piece, std::span<const ExpertId>(block).subspan(static_cast<std::size_t>(token - block_begin) * k, n * k),
-            done);
+      visit(
+          piece,
+          std::span<const ExpertId>(block).subspan(static_cast<std::size_t>(token - block_begin) * k, n * k),
+          done);
       done += n;
     }
   }
@@ -102,11 +105,10 @@ std::vector<traffic::Segment> SelectedTokens::segments(std::span<const HomeId> h
 Result<std::vector<ExpertId>> SelectedTokens::read_layer(std::size_t row) const {
   const std::size_t k = trace_.shape().top_k;
   std::vector<ExpertId> experts(static_cast<std::size_t>(scored_tokens_) * k);
-  MOESAIC_TRY(for_each_run(row, score_pieces_,
-                           [&](const Piece& piece, std::span<const ExpertId> run, std::size_t offset) {
-                             std::ranges::copy(run, experts.begin() +
-                                                        static_cast<std::ptrdiff_t>((piece.to + offset) * k));
-                           }));
+  MOESAIC_TRY(for_each_run(
+      row, score_pieces_, [&](const Piece& piece, std::span<const ExpertId> run, std::size_t offset) {
+        std::ranges::copy(run, experts.begin() + static_cast<std::ptrdiff_t>((piece.to + offset) * k));
+      }));
   return experts;
 }
 

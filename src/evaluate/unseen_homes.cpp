@@ -10,7 +10,7 @@ namespace moesaic::evaluate {
 namespace {
 
 struct Scored {
-  std::vector<double> scores;         ///< [requests, homes]
+  std::vector<double> scores;        ///< [requests, homes]
   std::vector<std::int64_t> tokens;  ///< what each request weighs in truth
 };
 
@@ -37,11 +37,9 @@ Result<Homes> unseen_homes(const SelectedTokens& tokens, const signature::Assign
   const std::vector<std::int64_t> weight(scored.tokens.size(), 1);
   std::vector<std::uint32_t> order(scored.tokens.size());  // requests() is in arrival order
   std::iota(order.begin(), order.end(), 0u);
-  return grouping::online_homes(scored.scores, assigner.capacities, weight, scored.tokens, order,
-                                {.mode = options.mode,
-                                 .attention = attention,
-                                 .epsilon = options.slack,
-                                 .seed = options.seed})
+  return grouping::online_homes(
+             scored.scores, assigner.capacities, weight, scored.tokens, order,
+             {.mode = options.mode, .attention = attention, .epsilon = options.slack, .seed = options.seed})
       .homes;
 }
 

@@ -13,8 +13,8 @@ namespace moesaic::evaluate {
 
 struct UnseenOptions {
   grouping::AssignMode mode = grouping::AssignMode::kAfterPrefill;
-  double slack = 0.1;       ///< home load <= (1 + slack) x mean so far, in requests
-  std::uint64_t seed = 0;   ///< of --assign random
+  double slack = 0.1;      ///< home load <= (1 + slack) x mean so far, in requests
+  std::uint64_t seed = 0;  ///< of --assign random
 };
 
 /// Homes of tokens.requests(), in that order. Every request counts one: its length is not known when it

@@ -20,12 +20,12 @@ Result<std::vector<Baseline>> baselines(const ModelShape& shape, const Topology&
     Baseline baseline{.name = wanted.name, .placements = {}};
     for (std::uint64_t seed = 0; seed < wanted.seeds; ++seed) {
       MOESAIC_ASSIGN(placement::Solution solution, algorithm->place({.demand = demand,
-                                                                      .topology = topology,
-                                                                      .slots_per_gpu = slots_per_gpu,
-                                                                      .objective = {},
-                                                                      .seed = seed,
-                                                                      .expert_groups = expert_groups,
-                                                                      .pool = &pool}));
+                                                                     .topology = topology,
+                                                                     .slots_per_gpu = slots_per_gpu,
+                                                                     .objective = {},
+                                                                     .seed = seed,
+                                                                     .expert_groups = expert_groups,
+                                                                     .pool = &pool}));
       baseline.placements.push_back(std::move(solution.placement));
     }
     all.push_back(std::move(baseline));

@@ -7,8 +7,8 @@
 #include "core/model_shape.hpp"
 #include "core/placement.hpp"
 #include "core/result.hpp"
-#include "core/topology.hpp"
 #include "core/thread_pool.hpp"
+#include "core/topology.hpp"
 
 namespace moesaic::planning {
 

@@ -32,7 +32,8 @@ Result<Comparison> compare(const trace::Trace& trace, const SplitOptions& split_
     progress(fmt::format("split {} of {}: scoring {} placements", s + 1, splits, placements.size()));
     std::vector<NamedPlacement> named;
     for (const Placement& placement : placements) named.push_back({"", &placement});
-    MOESAIC_ASSIGN(const std::vector<NamedScore> scores, score_split(split, named, false, options, score, pool));
+    MOESAIC_ASSIGN(const std::vector<NamedScore> scores,
+                   score_split(split, named, false, options, score, pool));
     std::vector<NamedScore> of_split;
     std::size_t next = 0;
     for (std::size_t a = 0; a < algorithms.size(); ++a) {

@@ -10,8 +10,8 @@
 namespace moesaic::planning {
 
 struct Comparison {
-  std::vector<NamedScore> mean;                     ///< over splits, in the order asked for
-  std::vector<std::vector<NamedScore>> by_split;    ///< [splits][algorithms]
+  std::vector<NamedScore> mean;                   ///< over splits, in the order asked for
+  std::vector<std::vector<NamedScore>> by_split;  ///< [splits][algorithms]
 };
 
 /// Plans with every algorithm on the train part of each split seed 0 .. splits-1 (+ options.seed) and scores

@@ -12,7 +12,8 @@ namespace moesaic::planning {
 /// Tokens of a trace. REQUIRES: `tokens` outlives this; homes by tokens.requests() order.
 class TraceDemand final : public placement::Demand {
  public:
-  TraceDemand(const evaluate::SelectedTokens& tokens, std::span<const HomeId> homes, std::vector<double> loads);
+  TraceDemand(const evaluate::SelectedTokens& tokens, std::span<const HomeId> homes,
+              std::vector<double> loads);
 
   const ModelShape& shape() const override { return tokens_.source().shape(); }
   std::span<const double> loads() const override { return loads_; }

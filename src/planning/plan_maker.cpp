@@ -38,7 +38,8 @@ artifact::Plan plan_of(placement::Solution solution, const trace::Trace& trace, 
                     .max_imbalance = options.max_imbalance};
   plan.source.trace_digest = trace.digest();
   plan.source.trace_name = std::filesystem::path(trace.path()).filename().string();
-  plan.label = solution.proof == placement::Proof::kProven ? artifact::Label::kProven : artifact::Label::kHeuristic;
+  plan.label =
+      solution.proof == placement::Proof::kProven ? artifact::Label::kProven : artifact::Label::kHeuristic;
   plan.notes = std::move(solution.notes);
   return plan;
 }
@@ -58,7 +59,8 @@ Result<std::vector<NamedScore>> score_tokens(const evaluate::SelectedTokens& tok
                                              const evaluate::ScoreOptions& score, ThreadPool& pool) {
   std::vector<Baseline> references;
   if (!loads.empty()) {
-    MOESAIC_ASSIGN(references, baselines(tokens.source().shape(), topology, slots_per_gpu, loads, expert_groups, pool));
+    MOESAIC_ASSIGN(references,
+                   baselines(tokens.source().shape(), topology, slots_per_gpu, loads, expert_groups, pool));
   }
   std::vector<const Placement*> placements;
   for (const NamedPlacement& one : own) placements.push_back(one.placement);
@@ -81,8 +83,9 @@ Result<std::vector<NamedScore>> score_tokens(const evaluate::SelectedTokens& tok
 Result<std::vector<NamedScore>> score_split(const Split& split, std::span<const NamedPlacement> own,
                                             bool with_baselines, const PlaceOptions& options,
                                             const evaluate::ScoreOptions& score, ThreadPool& pool) {
-  return score_tokens(split.scored(), split.scored_homes(), own, split.options().topology, options.slots_per_gpu,
-                      options.expert_groups, with_baselines ? split.loads() : std::vector<double>{}, score, pool);
+  return score_tokens(split.scored(), split.scored_homes(), own, split.options().topology,
+                      options.slots_per_gpu, options.expert_groups,
+                      with_baselines ? split.loads() : std::vector<double>{}, score, pool);
 }
 
 Json score_json(std::span<const NamedScore> scores, bool layers) {
@@ -118,14 +121,15 @@ Result<artifact::Plan> make_plan(const Split& split, const PlaceOptions& options
     // The limit binds on planning data; the held-out values stand in `score`.
     const evaluate::SelectedTokens& planned = split.planned();
     const Placement* const placements[] = {&plan.placement};
-    MOESAIC_ASSIGN(const auto on_plan, evaluate::score_placements(planned, split.planned_homes(), placements, score, pool));
+    MOESAIC_ASSIGN(const auto on_plan,
+                   evaluate::score_placements(planned, split.planned_homes(), placements, score, pool));
     for (const evaluate::LayerScore& layer : on_plan[0].layers) {
       const double worst = std::max(layer.node_max_over_mean, layer.gpu_max_over_mean);
       if (worst <= options.max_imbalance) continue;
       plan.constraints_met = false;
-      plan.notes.push_back(fmt::format("Layer {} misses --max-imbalance {}: nodes {:.4f}, GPUs {:.4f} on planning data.",
-                                       index(layer.layer), options.max_imbalance, layer.node_max_over_mean,
-                                       layer.gpu_max_over_mean));
+      plan.notes.push_back(fmt::format(
+          "Layer {} misses --max-imbalance {}: nodes {:.4f}, GPUs {:.4f} on planning data.",
+          index(layer.layer), options.max_imbalance, layer.node_max_over_mean, layer.gpu_max_over_mean));
     }
   }
   return plan;
@@ -151,12 +155,14 @@ Result<std::vector<double>> count_loads(const trace::Trace& trace, Phase phase, 
 }
 
 Result<artifact::Plan> make_counts_plan(const trace::Trace& trace, const Topology& topology, Phase phase,
-                                        const Windows& windows, const PlaceOptions& options, ThreadPool& pool) {
+                                        const Windows& windows, const PlaceOptions& options,
+                                        ThreadPool& pool) {
   MOESAIC_ASSIGN(const placement::Algorithm* const algorithm, placement::find_algorithm(options.algorithm));
   if (algorithm->needs_tokens()) {
-    return bad_input(fmt::format("{}: holds counts, and --algorithm {} plans from tokens; use a load-based one such "
-                                 "as eplb (`moesaic algorithms` marks them), or import a per-token trace.",
-                                 trace.path(), options.algorithm));
+    return bad_input(
+        fmt::format("{}: holds counts, and --algorithm {} plans from tokens; use a load-based one such "
+                    "as eplb (`moesaic algorithms` marks them), or import a per-token trace.",
+                    trace.path(), options.algorithm));
   }
   MOESAIC_ASSIGN(std::vector<double> loads, count_loads(trace, phase, windows));
   const LoadDemand demand(trace.shape(), loads);
@@ -173,11 +179,13 @@ Result<artifact::Plan> make_counts_plan(const trace::Trace& trace, const Topolog
     if (later) scored = *std::move(later), in_sample = false;
   }
   std::vector<NamedScore> scores = {{options.algorithm, evaluate::score_counts(scored, plan.placement)}};
-  MOESAIC_ASSIGN(const std::vector<Baseline> references,
-                 baselines(trace.shape(), topology, options.slots_per_gpu, loads, options.expert_groups, pool));
+  MOESAIC_ASSIGN(
+      const std::vector<Baseline> references,
+      baselines(trace.shape(), topology, options.slots_per_gpu, loads, options.expert_groups, pool));
   for (const Baseline& baseline : references) {
     std::vector<evaluate::Score> seeds;
-    for (const Placement& placement : baseline.placements) seeds.push_back(evaluate::score_counts(scored, placement));
+    for (const Placement& placement : baseline.placements)
+      seeds.push_back(evaluate::score_counts(scored, placement));
     scores.push_back({baseline.name, evaluate::mean(seeds)});
   }
   plan.score = score_json(scores, false);

@@ -69,6 +69,7 @@ Result<std::vector<double>> count_loads(const trace::Trace& trace, Phase phase, 
 /// A plan of a counts trace: load-based algorithms only. Scored on the windows after those it was planned
 /// on where there are any, else on its own (in_sample: true).
 Result<artifact::Plan> make_counts_plan(const trace::Trace& trace, const Topology& topology, Phase phase,
-                                        const Windows& windows, const PlaceOptions& options, ThreadPool& pool);
+                                        const Windows& windows, const PlaceOptions& options,
+                                        ThreadPool& pool);
 
 }  // namespace moesaic::planning

@@ -26,14 +26,16 @@ Result<Split> Split::make(const trace::Trace& trace, const SplitOptions& options
                             .phase = options.phase,
                             .from = options.from});
   if (split.planned().requests().size() < homes) {
-    return bad_input(fmt::format("{}: {} requests to plan on (--requests {}), expected at least one a home, {}; "
-                                 "import a longer trace or plan for fewer GPUs.",
-                                 trace.path(), split.planned().requests().size(), name(options.planned_on), homes));
+    return bad_input(
+        fmt::format("{}: {} requests to plan on (--requests {}), expected at least one a home, {}; "
+                    "import a longer trace or plan for fewer GPUs.",
+                    trace.path(), split.planned().requests().size(), name(options.planned_on), homes));
   }
   if (split.planned().scored_tokens() == 0 || split.scored().scored_tokens() == 0) {
-    return bad_input(fmt::format("{}: no {} tokens to plan on and score; see `moesaic info`, or give --phase and "
-                                 "--predict-from.",
-                                 trace.path(), name(options.phase)));
+    return bad_input(
+        fmt::format("{}: no {} tokens to plan on and score; see `moesaic info`, or give --phase and "
+                    "--predict-from.",
+                    trace.path(), name(options.phase)));
   }
   MOESAIC_ASSIGN(const std::vector<float> predict, split.planned().usage(evaluate::Part::kPredict, pool));
   MOESAIC_ASSIGN(const std::vector<float> decode, split.planned().usage(evaluate::Part::kScore, pool));
@@ -44,14 +46,13 @@ Result<Split> Split::make(const trace::Trace& trace, const SplitOptions& options
   const auto view = [&](const std::vector<float>& values) {
     return signature::CountsView{.layers = shape.layers.size(), .experts = shape.experts, .values = values};
   };
-  MOESAIC_ASSIGN(grouping::PatternsGroups groups,
-                 grouping::patterns_groups({.shape = shape,
-                                            .predict = view(predict),
-                                            .decode = view(decode),
-                                            .tokens = tokens,
-                                            .topology = options.topology,
-                                            .attention = options.attention},
-                                           {.seed = options.seed}, pool));
+  MOESAIC_ASSIGN(grouping::PatternsGroups groups, grouping::patterns_groups({.shape = shape,
+                                                                             .predict = view(predict),
+                                                                             .decode = view(decode),
+                                                                             .tokens = tokens,
+                                                                             .topology = options.topology,
+                                                                             .attention = options.attention},
+                                                                            {.seed = options.seed}, pool));
   split.planned_homes_ = std::move(groups.homes);
   split.assigner_ = std::move(groups.assigner);
   MOESAIC_ASSIGN(split.scored_homes_,

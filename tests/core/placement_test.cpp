@@ -33,7 +33,8 @@ TEST(Placement, RefusesWhatNoEngineCouldRun) {
 }
 
 TEST(ModelShape, RefusesShapesNoModelHas) {
-  const ModelShape good{.model = "m", .model_layers = 4, .layers = {LayerId(1), LayerId(3)}, .experts = 8, .top_k = 2};
+  const ModelShape good{
+      .model = "m", .model_layers = 4, .layers = {LayerId(1), LayerId(3)}, .experts = 8, .top_k = 2};
   EXPECT_TRUE(validate(good));
   for (auto [change, part] : std::initializer_list<std::pair<void (*)(ModelShape&), const char*>>{
            {[](ModelShape& s) { s.experts = 0; }, "0 experts"},

@@ -44,8 +44,9 @@ TEST(Selection, PredictFromReadsBackWhatItPrints) {
     ASSERT_TRUE(from) << text;
     EXPECT_EQ(to_string(*from), text);
   }
-  for (const char* text : {"", "half", "fraction:", "fraction:0", "fraction:1", "fraction:nan", "fraction:0.5,",
-                           "fraction:0.5,max:", "fraction:0.5,max:0", "fraction:0.5,max:3x"}) {
+  for (const char* text :
+       {"", "half", "fraction:", "fraction:0", "fraction:1", "fraction:nan", "fraction:0.5,",
+        "fraction:0.5,max:", "fraction:0.5,max:0", "fraction:0.5,max:3x"}) {
     EXPECT_FALSE(parse_predict_from(text)) << text;
   }
 }

@@ -14,8 +14,8 @@ bool has_shared_data(const std::string& path);
 
 }  // namespace moesaic::testing
 
-#define MOESAIC_NEEDS_SHARED(path)                                                                 \
-  if (!::moesaic::testing::has_shared_data(path)) {                                                \
-    GTEST_SKIP() << "needs " << ::moesaic::testing::shared_data(path)                              \
-                 << "; set MOESAIC_SHARED to the folder that holds data/";                         \
+#define MOESAIC_NEEDS_SHARED(path)                                         \
+  if (!::moesaic::testing::has_shared_data(path)) {                        \
+    GTEST_SKIP() << "needs " << ::moesaic::testing::shared_data(path)      \
+                 << "; set MOESAIC_SHARED to the folder that holds data/"; \
   }

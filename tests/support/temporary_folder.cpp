@@ -7,7 +7,8 @@
 
 namespace moesaic::testing {
 
-TemporaryFolder::TemporaryFolder() : path_((std::filesystem::temp_directory_path() / "moesaic-XXXXXX").string()) {
+TemporaryFolder::TemporaryFolder()
+    : path_((std::filesystem::temp_directory_path() / "moesaic-XXXXXX").string()) {
   if (mkdtemp(path_.data()) == nullptr) ADD_FAILURE() << "cannot make a folder like " << path_;
 }
 

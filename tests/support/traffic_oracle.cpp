@@ -21,9 +21,9 @@ OracleResult traffic_oracle(const OracleCase& c) {
   const auto node_of = [&](int gpu) { return gpu / c.gpus_per_node; };
   OracleResult result;
   result.gpu_rows.assign(static_cast<std::size_t>(gpus), 0);
-  std::map<std::pair<int, int>, std::uint64_t> rows_so_far;           // trtllm: (expert, source)
+  std::map<std::pair<int, int>, std::uint64_t> rows_so_far;  // trtllm: (expert, source)
   std::map<std::uint64_t, std::map<std::pair<int, int>, std::int64_t>> dedup_steps, per_expert_steps;
-  std::set<std::tuple<std::uint64_t, int, int>> active;                // step, GPU, expert
+  std::set<std::tuple<std::uint64_t, int, int>> active;  // step, GPU, expert
   struct Batch {
     std::uint64_t start = 0, length = 0;
     int size = 0;
@@ -38,10 +38,10 @@ OracleResult traffic_oracle(const OracleCase& c) {
     batch.length = std::max<std::uint64_t>(batch.length, request.tokens.size());
     for (std::size_t j = 0; j < request.tokens.size(); ++j) {
       const std::uint64_t position = request.first_position + j, step = batch.start + j;
-      const int source =
-          c.tensor_parallel
-              ? request.home * c.gpus_per_node + static_cast<int>(position % static_cast<std::uint64_t>(c.gpus_per_node))
-              : request.home;
+      const int source = c.tensor_parallel
+                             ? request.home * c.gpus_per_node +
+                                   static_cast<int>(position % static_cast<std::uint64_t>(c.gpus_per_node))
+                             : request.home;
       std::set<int> used;
       for (const int expert : request.tokens[j]) {
         if (expert < 0) continue;
@@ -70,8 +70,9 @@ OracleResult traffic_oracle(const OracleCase& c) {
           target = candidates[(s + rows_so_far[{expert, source}]++) % n];
         } else {
           std::uint64_t h = 0;
-          for (const std::uint64_t v : {c.seed, static_cast<std::uint64_t>(c.layer), std::uint64_t{request.id}, position,
-                                        static_cast<std::uint64_t>(expert)}) {
+          for (const std::uint64_t v :
+               {c.seed, static_cast<std::uint64_t>(c.layer), std::uint64_t{request.id}, position,
+                static_cast<std::uint64_t>(expert)}) {
             h = mix(h ^ v);
           }
           target = candidates[h % n];

@@ -12,7 +12,7 @@ namespace moesaic::testing {
 
 struct OracleRequest {
   std::uint32_t id = 0;
-  int home = 0;                          ///< GPU (dp) or node (tp)
+  int home = 0;  ///< GPU (dp) or node (tp)
   std::uint64_t first_position = 0;
   std::vector<std::vector<int>> tokens;  ///< experts of each token; -1 = missing
 };

@@ -10,7 +10,9 @@ namespace {
 
 testing::OracleCase random_case(std::uint64_t seed) {
   Pcg32 random(seed);
-  const auto upto = [&](int most) { return 1 + static_cast<int>(random.below(static_cast<std::uint32_t>(most))); };
+  const auto upto = [&](int most) {
+    return 1 + static_cast<int>(random.below(static_cast<std::uint32_t>(most)));
+  };
   testing::OracleCase c;
   c.nodes = upto(4);
   c.gpus_per_node = upto(3);
@@ -22,7 +24,8 @@ testing::OracleCase random_case(std::uint64_t seed) {
   c.tensor_parallel = random.below(2) == 1;
   c.requests_per_home = upto(3);
   for (int s = 0; s < gpus * c.slots_per_gpu; ++s) {
-    c.slots.push_back(s < c.experts ? s : static_cast<int>(random.below(static_cast<std::uint32_t>(c.experts))));
+    c.slots.push_back(s < c.experts ? s
+                                    : static_cast<int>(random.below(static_cast<std::uint32_t>(c.experts))));
   }
   shuffle(std::span(c.slots), random);
   const int k = std::min(c.experts, upto(4)), requests = upto(6);
@@ -74,9 +77,8 @@ RC_GTEST_PROP(Traffic, AgreesWithTheBruteForceOracle, (std::uint64_t seed)) {
         .seed = c.seed};
     const Steps steps = make_steps(segments, topology.homes(objective.attention),
                                    static_cast<std::size_t>(c.requests_per_home));
-    const LayerTraffic got =
-        score_layer({LayerId(c.layer), k, experts, segments}, topology, static_cast<std::size_t>(c.experts), slots,
-                    objective, &steps);
+    const LayerTraffic got = score_layer({LayerId(c.layer), k, experts, segments}, topology,
+                                         static_cast<std::size_t>(c.experts), slots, objective, &steps);
     const testing::OracleResult want = testing::traffic_oracle(c);
     RC_ASSERT(got.dedup.node == want.dedup_node);
     RC_ASSERT(got.dedup.gpu == want.dedup_gpu);
