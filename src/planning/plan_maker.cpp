@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "core/version.hpp"
+#include "dispatch/dispatch.hpp"
 #include "planning/baselines.hpp"
 #include "planning/demands.hpp"
 
@@ -117,6 +118,15 @@ Result<artifact::Plan> make_plan(const Split& split, const PlaceOptions& options
   }
   plan.score = score_json(scores, false);
   plan.score["in_sample"] = split.in_sample();
+  // What other engines' replica choice would make of it: `export` tells without the trace at hand.
+  for (const dispatch::Rule rule : dispatch::kRules) {
+    evaluate::ScoreOptions other = score;
+    other.objective.rule = rule;
+    const NamedPlacement same[] = {{options.algorithm, &plan.placement}};
+    MOESAIC_ASSIGN(const std::vector<NamedScore> under,
+                   score_split(split, same, false, options, other, pool));
+    plan.score["by_dispatch"][dispatch::name(rule)] = evaluate::to_json(under[0].score, false);
+  }
   if (options.max_imbalance > 0) {
     // The limit binds on planning data; the held-out values stand in `score`.
     const evaluate::SelectedTokens& planned = split.planned();
