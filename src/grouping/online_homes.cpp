@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "core/check.hpp"
 #include "core/random.hpp"
@@ -42,25 +41,27 @@ OnlineHomes online_homes(std::span<const double> scores, std::span<const double>
   std::vector<std::uint32_t> home_of(requests);
   std::vector<double> filled(homes);  // tokens placed / share
   double placed = 0;
+  std::size_t seen = 0;
   OnlineHomes result;
   for (const std::uint32_t request : order) {
     const auto preference = [&](std::size_t home) {
       return by_score ? scores[request * homes + home]
                       : static_cast<double>(counter_hash({options.seed, request, home}) >> 11);
     };
-    // The least filled home is at most at the mean; allow it whatever rounding says.
-    const double bound = std::max((1 + options.epsilon) * placed, std::ranges::min(filled));
+    const double grace = seen > 0 ? options.grace_requests * placed / static_cast<double>(seen) : 0;
+    const double least = std::ranges::min(filled);  // admissible whatever rounding says
     std::size_t chosen = homes;
     double best = -INFINITY;
     for (std::size_t home = 0; home < homes; ++home) {
       best = std::max(best, preference(home));
-      if (filled[home] > bound) continue;
+      if (filled[home] > std::max(least, (1 + options.epsilon) * placed + grace / shares[home])) continue;
       const auto rank = [&](std::size_t h) { return std::pair(preference(h), -filled[h]); };
       if (chosen == homes || rank(home) > rank(chosen)) chosen = home;
     }
     home_of[request] = static_cast<std::uint32_t>(chosen);
     filled[chosen] += static_cast<double>(predicted_tokens[request]) / shares[chosen];
     placed += static_cast<double>(predicted_tokens[request]);
+    ++seen;
     if (by_score) {
       result.mean_score += preference(chosen) / static_cast<double>(requests);
       result.mean_best_score += best / static_cast<double>(requests);
@@ -70,17 +71,6 @@ OnlineHomes online_homes(std::span<const double> scores, std::span<const double>
   for (const std::uint32_t home : home_of) result.homes.of_request.push_back(HomeId(home));
   result.home_max_over_mean = load_over_share(tokens, home_of, shares);
   return result;
-}
-
-std::vector<std::uint32_t> arrival_order(std::span<const double> arrivals, std::span<const std::string> ids) {
-  std::vector<std::uint32_t> order(ids.size());
-  std::iota(order.begin(), order.end(), 0u);
-  const bool timed =
-      arrivals.size() == ids.size() && std::ranges::none_of(arrivals, [](double t) { return std::isnan(t); });
-  std::ranges::stable_sort(order, [&](std::uint32_t a, std::uint32_t b) {
-    return timed ? arrivals[a] < arrivals[b] : ids[a] < ids[b];
-  });
-  return order;
 }
 
 }  // namespace moesaic::grouping

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -26,7 +25,11 @@ Result<AssignMode> parse_assign_mode(std::string_view text);
 struct OnlineOptions {
   AssignMode mode = AssignMode::kAfterPrefill;
   Attention attention = Attention::kDataParallel;
-  double epsilon = 0.1;  ///< a home takes requests while its load <= (1 + epsilon) * its share of all so far
+  /// A home takes requests while its load is at most (1 + epsilon) * its share of all so far, plus
+  /// `grace_requests` of the mean weight so far: loads cannot be steered more finely than by a request, and
+  /// without grace the first ones are dealt out in turn whatever they look like.
+  double epsilon = 0.1;
+  double grace_requests = 1;
   std::uint64_t seed = 0;  ///< of kRandom
 };
 
@@ -39,17 +42,13 @@ struct OnlineHomes {
 
 /// `scores` is [requests, homes] (signature::scores; ignored by kRandom), `shares` the homes' capacities
 /// (sum 1), `predicted_tokens` what a request is thought to weigh when it arrives, `tokens` what it weighed
-/// in truth (report only), `order` the order of arrival (arrival_order()). A request goes to the best score
-/// among the homes whose load of predicted tokens is at most (1 + epsilon) * share * tokens placed so far:
-/// at least one always is. Ties go to the lower relative load, then to the lower home. kRandom takes the
-/// admissible home of the highest counter hash of (seed, position, home).
-/// O(requests * homes). Deterministic. REQUIRES: sizes as stated, tokens >= 0, order a permutation.
+/// in truth (report only), `order` the order of arrival. A request goes to the best score
+/// among the homes whose load of predicted tokens is at most (1 + epsilon) * share * tokens placed so far +
+/// grace_requests * mean predicted tokens so far: at least one always is. Ties go to the lower relative load,
+/// then to the lower home. kRandom takes the admissible home of the highest counter hash of (seed, position,
+/// home). O(requests * homes). Deterministic. REQUIRES: sizes as stated, tokens >= 0, order a permutation.
 OnlineHomes online_homes(std::span<const double> scores, std::span<const double> shares,
                          std::span<const std::int64_t> predicted_tokens, std::span<const std::int64_t> tokens,
                          std::span<const std::uint32_t> order, const OnlineOptions& options);
-
-/// Positions by arrival, where all have one (`arrivals` as long as `ids` and free of NaN), else by id; ties
-/// by position.
-std::vector<std::uint32_t> arrival_order(std::span<const double> arrivals, std::span<const std::string> ids);
 
 }  // namespace moesaic::grouping

@@ -110,6 +110,27 @@ TEST(BalancedKmeans, IsTheSameBytesOnOneThreadAndMany) {
   EXPECT_EQ(a->objective, b->objective);
 }
 
+TEST(BalancedKmeans, RenamingItemsRenamesTheClustersOfItems) {
+  const SparseRows items = some_rows(240, 80, 5, 14);
+  std::vector<std::uint32_t> order(items.rows());
+  std::iota(order.begin(), order.end(), 0u);
+  Pcg32 random(2);
+  shuffle(std::span(order), random);
+  ThreadPool pool(1);
+  KmeansOptions options{.clusters = 6, .max_iterations = 0, .seed = 3};
+  const auto start = kmeans(items, options, pool);
+  ASSERT_TRUE(start);
+  options.initial = start->centroids;
+  options.max_iterations = 50;
+  const auto plain = kmeans(items, options, pool);
+  const auto renamed = kmeans(pick(items, order), options, pool);
+  ASSERT_TRUE(plain && renamed);
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    EXPECT_EQ(renamed->cluster_of_item[i], plain->cluster_of_item[order[i]]);
+  }
+  EXPECT_NEAR(renamed->objective, plain->objective, 1e-5);
+}
+
 TEST(BalancedKmeans, MoreStartsAreNeverWorseAndAWarmStartStays) {
   const SparseRows items = some_rows(300, 50, 8, 6);
   ThreadPool pool(1);

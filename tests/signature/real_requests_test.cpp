@@ -1,0 +1,92 @@
+// Signatures on real traces: do they tell what a request is, and how it will decode?
+#include "support/real_requests.hpp"
+#include "core/selection.hpp"
+#include "signature/assigner.hpp"
+#include "signature/layer_choice.hpp"
+#include "support/shared_data.hpp"
+
+namespace moesaic::signature {
+namespace {
+
+ModelShape shape_of(const testing::RealRequests& requests) {
+  ModelShape shape{
+      .model = "", .model_layers = requests.layers, .layers = {}, .experts = requests.experts, .top_k = 1};
+  for (std::size_t l = 0; l < requests.layers; ++l)
+    shape.layers.push_back(LayerId(static_cast<std::uint16_t>(l)));
+  return shape;
+}
+
+struct Counts {
+  std::vector<float> values;
+  std::vector<std::uint32_t> domains;
+};
+
+Counts pick(const testing::RealRequests& requests, const std::vector<float>& from,
+            std::span<const std::uint32_t> which) {
+  Counts out;
+  const std::size_t width = requests.layers * requests.experts;
+  for (const std::uint32_t r : which) {
+    const auto row = std::span(from).subspan(r * width, width);
+    out.values.insert(out.values.end(), row.begin(), row.end());
+    out.domains.push_back(requests.domains[r]);
+  }
+  return out;
+}
+
+/// Share of held-out requests whose domain is that of the nearest mean signature, over seeds of the split.
+double accuracy(const testing::RealRequests& requests, std::size_t domains, Transform transform, int seeds) {
+  double right = 0, all = 0;
+  for (int seed = 0; seed < seeds; ++seed) {
+    const auto split = [&](RequestSet set) {
+      return pick(requests, requests.before,
+                  select_requests(requests.ids, requests.domains, set, static_cast<std::uint64_t>(seed)));
+    };
+    const Counts train = split(RequestSet::kTrain), heldout = split(RequestSet::kHeldout);
+    const CountsView seen{requests.layers, requests.experts, train.values};
+    Assigner assigner{.space = all_layers(shape_of(requests), transform, inverse_document_frequency(seen))};
+    assigner.prototypes = mean_prototypes(signatures(assigner.space, seen), train.domains, domains);
+    assigner.capacities = equal_shares(domains);
+    const auto found = scores(assigner, {requests.layers, requests.experts, heldout.values});
+    for (std::size_t r = 0; r < heldout.domains.size(); ++r) {
+      right += best_target(std::span(found).subspan(r * domains, domains)) == heldout.domains[r] ? 1 : 0;
+      ++all;
+    }
+  }
+  return right / all;
+}
+
+TEST(RealRequests, PrefillTellsTheSubjectOfLlama4Requests) {
+  MOESAIC_NEEDS_SHARED("traces/llama4-maverick-mmlu/anatomy.tar.xz");
+  const auto requests = testing::llama4_requests();
+  ASSERT_EQ(requests.ids.size(), 235u);
+  for (const Transform transform : kTransforms) {
+    EXPECT_GE(accuracy(requests, 2, transform, 5), 0.94) << name(transform);
+  }
+}
+
+TEST(RealRequests, LayerChoiceDoesNotLowerRhoOnHeldOutRequests) {
+  MOESAIC_NEEDS_SHARED("traces/gpt-oss-20b-decode/experts.u8.bin.xz");
+  const auto requests = testing::gpt_oss_requests(0.333);
+  const std::size_t layers = requests.layers, experts = requests.experts;
+  ThreadPool pool(2);
+  const LayerChoiceOptions options{.pairs = 4000, .seed = 1};
+  const auto train = select_requests(requests.ids, requests.domains, RequestSet::kTrain, 1);
+  const auto heldout = select_requests(requests.ids, requests.domains, RequestSet::kHeldout, 1);
+  const auto before = pick(requests, requests.before, train), after = pick(requests, requests.after, train);
+  const auto later_before = pick(requests, requests.before, heldout);
+  const auto later_after = pick(requests, requests.after, heldout);
+  const CountsView seen{layers, experts, before.values};
+  for (const Transform t : {Transform::kCount, Transform::kCountIdf}) {
+    const Space space = all_layers(shape_of(requests), t, inverse_document_frequency(seen));
+    const auto choice = choose_layers(space, seen, {layers, experts, after.values}, options, pool);
+    const auto rho = [&](const Space& on) {
+      return signature_rho(on, {layers, experts, later_before.values}, {layers, experts, later_after.values},
+                           options, pool);
+    };
+    EXPECT_GT(choice.rho, choice.rho_all);
+    EXPECT_GE(rho(restricted(space, choice.positions)), rho(space)) << name(t);
+  }
+}
+
+}  // namespace
+}  // namespace moesaic::signature
