@@ -20,7 +20,7 @@ namespace moesaic::evaluate {
 struct TokenChoice {
   std::vector<std::uint32_t> requests;  ///< rows of the request table; any order
   Phase phase = Phase::kDecode;
-  PredictFrom from;
+  PredictFrom from = {};
   /// Score the tokens predicted from as well: for planning, where a request is known whole.
   bool score_predicted = false;
 };
@@ -80,7 +80,7 @@ class SelectedTokens {
 /// one beside the scored phase, else fraction:0.5. `said` gets a sentence when something was assumed.
 struct PhaseChoice {
   Phase phase = Phase::kDecode;
-  PredictFrom from;
+  PredictFrom from = {};
   std::vector<std::string> said;
 };
 PhaseChoice default_phases(const trace::Trace& trace);

@@ -25,7 +25,7 @@ struct SplitOptions {
   RequestSet planned_on = RequestSet::kTrain;  ///< kAll: everything is planned on *and* scored (in sample)
   std::uint64_t seed = 0;                      ///< of the held-out split
   Phase phase = Phase::kDecode;
-  PredictFrom from;
+  PredictFrom from = {};
   evaluate::UnseenOptions unseen;
 };
 
