@@ -162,8 +162,13 @@ void Fields::schema(std::string_view expected) {
   }
 }
 
-Status Fields::finish() {
+Status Fields::first_error() const {
   if (!ok()) return bad_input(error_);
+  return {};
+}
+
+Status Fields::finish() {
+  MOESAIC_TRY(first_error());
   for (const auto& [key, value] : *object_.as_object()) {
     if (!known_.contains(key)) {
       return bad_input(

@@ -50,6 +50,8 @@ class Fields {
   std::string path_of(std::string_view key) const;
   const std::string& where() const { return where_; }
 
+  /// The first error so far, for documents that may hold other keys.
+  Status first_error() const;
   /// The first error; else an error for a key that nobody asked for.
   Status finish();
 
