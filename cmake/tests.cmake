@@ -40,3 +40,17 @@ endforeach()
 
 add_test(NAME build.includes_follow_the_module_table
   COMMAND ${CMAKE_COMMAND} -DROOT=${CMAKE_SOURCE_DIR} -P ${CMAKE_SOURCE_DIR}/cmake/check_includes.cmake)
+
+# Each fuzz/<target>.cpp, with any compiler: <target>_corpus gives it every file of fuzz/corpus/<target>/.
+file(GLOB _fuzz_targets CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/fuzz/*.cpp)
+foreach(_source IN LISTS _fuzz_targets)
+  get_filename_component(_target ${_source} NAME_WE)
+  add_executable(${_target}_corpus ${_source} ${CMAKE_SOURCE_DIR}/fuzz/replay/corpus_main.cpp)
+  target_link_libraries(${_target}_corpus PRIVATE moesaic_warnings)
+  foreach(_name IN LISTS MOESAIC_MODULES)
+    target_link_libraries(${_target}_corpus PRIVATE moesaic_${_name})
+  endforeach()
+  add_test(NAME fuzz.${_target}_corpus
+    COMMAND ${_target}_corpus ${CMAKE_SOURCE_DIR}/fuzz/corpus/${_target})
+  set_tests_properties(fuzz.${_target}_corpus PROPERTIES TIMEOUT 120)
+endforeach()

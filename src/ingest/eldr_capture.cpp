@@ -25,6 +25,8 @@ bool detect(std::string_view, std::string_view head) {
   const std::uint32_t length = read_length(head);
   if (length < 4 || length % 2 != 0 || length > limits::kMaxConfigBytes) return false;
   if (head.size() < kHeadBytes && head.size() % (4 + std::uint64_t{length}) != 0) return false;
+  // One length that happens to fit proves nothing: raw arrays of ids begin so, too.
+  if (head.size() == kHeadBytes && 8 + std::uint64_t{length} > head.size()) return false;
   for (std::uint64_t at = 0; at + 4 <= head.size(); at += 4 + std::uint64_t{length}) {
     if (read_length(head.substr(at)) != length) return false;
   }

@@ -11,5 +11,12 @@ extern const Importer kVllmCompletion;      // vllm-completion
 extern const Importer kSglangLogicalCount;  // sglang-logical-count
 extern const Importer kVllmEplb;            // vllm-eplb
 extern const Importer kEldrCapture;         // eldr-capture
+extern const Importer kEldrCalibration;     // eldr-calibration
+extern const Importer kSglangStat;          // sglang-stat
+extern const Importer kSglangPerPass;       // sglang-per-pass
+extern const Importer kSglangPerToken;      // sglang-per-token
+extern const Importer kTrtllmStatistics;    // trtllm-statistics
+extern const Importer kArrayFolder;         // array-folder
+extern const Importer kNumpy;               // numpy
 
 }  // namespace moesaic::ingest

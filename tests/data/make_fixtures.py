@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/data/io/ and the seeds of fuzz/corpus/ for the readers of foreign containers.
+"""Writes tests/data/io/, tests/data/ingest/ and the seeds of fuzz/corpus/ for the readers of foreign containers.
 
 Needs numpy, zstd and xz. Torch is not needed: the torch files are pickled here by hand, in the form of
 torch.serialization (a zip of data.pkl and raw storages). Run it from anywhere; the output is the same bytes.
@@ -21,6 +21,7 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data" / "io"
+INGEST = ROOT / "tests" / "data" / "ingest"
 CORPUS = ROOT / "fuzz" / "corpus"
 
 
@@ -258,7 +259,108 @@ def make_archives():
     put("fox.txt.zst", zstd(text), "archive")
 
 
+def put_ingest(name, data):
+    path = INGEST / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def make_sglang():
+    """A model of 3 layers (0 dense), 4 experts, k 2, in 6 slots: slots 4 and 5 are replicas of 0 and 1."""
+    to_logical = np.array([[0, 1, 2, 3, 0, 1]] * 3, "<i8")
+
+    def passed(number, rank, counts):
+        full = np.zeros((3, 6), "<i4")
+        full[1:] = counts
+        return {"forward_pass_id": number, "rank": rank, "gatherer_key": "primary", "global_physical_count": tensor(full)}
+
+    first, second = np.arange(12).reshape(2, 6), np.full((2, 6), 2)
+    for rank, records in enumerate(([passed(7, 0, first), passed(8, 0, second)], [passed(8, 1, first)])):
+        put_ingest(f"per-pass/rank{rank}.pt", torch_save(
+            {"records": records, "last_physical_to_logical_map": tensor(to_logical)}, f"rank{rank}"))
+    put_ingest("per-pass-other-map.pt", torch_save(
+        {"records": [passed(7, 1, first)], "last_physical_to_logical_map": tensor(to_logical[:, ::-1].copy())}))
+
+    def tokens(number, ids, lengths, positions):
+        topk = np.full((3, len(ids), 8), -1, "<i4")
+        for layer in (1, 2):
+            topk[layer, :, :2] = ids
+        return {"forward_pass_id": number, "rank": 0, "gatherer_key": "primary",
+                "global_physical_count": tensor(np.zeros((3, 6), "<i4")), "input_ids": list(range(len(ids))),
+                "positions": positions, "extend_seq_lens": lengths, "forward_mode": 1 if lengths else 2,
+                "topk_ids_of_layer": tensor(topk), "misc_objects": [{"rid": "unreliable"}]}
+
+    extend = tokens(1, [[0, 1], [2, 5], [4, 3]], [2, 1], [0, 1, 5])
+    decode = tokens(2, [[5, 4], [3, -1]], None, [2, 6])
+    for name, records in (("per-token/rank0.pt", [extend, decode]), ("per-token/rank1.pt", [extend]),
+                          ("per-token-bad-lengths.pt", [tokens(1, [[0, 1]], [2], [0])]),
+                          ("per-token-bad-slot.pt", [tokens(1, [[0, 6]], [1], [0])]),
+                          ("per-token-empty.pt", [])):
+        put_ingest(name, torch_save({"records": records, "last_physical_to_logical_map": tensor(to_logical)}, "dump"))
+    full = np.zeros((2, 2, 4), "<i4")
+    full[:, 1] = [[1, 2, 3, 4], [5, 6, 7, 8]]
+    put_ingest("stat-full.pt", torch_save({"rank": 0, "logical_count": tensor(full)}))
+    put_ingest("stat-negative.pt", torch_save({"rank": 0, "logical_count": tensor(full - 1)}))
+    put_ingest("stat-matrix.pt", torch_save({"rank": 0, "logical_count": tensor(full[0])}))
+
+
+def make_trtllm():
+    meta = json.dumps({"num_experts": 4, "num_experts_per_token": 2}).encode()
+    counts = np.arange(4, dtype="<i8").tobytes()
+
+    def file(entries, data):
+        return safetensors({n: {"dtype": "I64", "shape": s, "data_offsets": o} for n, s, o in entries}, data)
+
+    put_ingest("trtllm-raw/meta_info.json", meta)
+    put_ingest("trtllm-raw/rank0.safetensors", file([("5_1", [4], [0, 32])], counts))
+    ids = np.array([[0, 1], [2, 3], [3, 1]], "<i8").tobytes()
+    put_ingest("trtllm-raw/rank0_raw.safetensors",
+               file([("5_1", [3, 2], [0, 48]), ("5_3", [3, 2], [48, 96])], ids + ids))
+    put_ingest("trtllm-gap/meta_info.json", meta)
+    put_ingest("trtllm-gap/rank0.safetensors",
+               file([("5_1", [4], [0, 32]), ("5_3", [4], [32, 64]), ("6_1", [4], [64, 96])], counts * 3))
+    put_ingest("trtllm-width/meta_info.json", meta)
+    put_ingest("trtllm-width/rank0.safetensors", file([("5_1", [2], [0, 16])], counts[:16]))
+    put_ingest("trtllm-name/meta_info.json", meta)
+    put_ingest("trtllm-name/rank0.safetensors", file([("total", [4], [0, 32])], counts))
+
+
+def make_arrays():
+    ids = np.array([[[0, 1], [2, 3]], [[3, 1], [0, 2]], [[1, 2], [255, 255]]], "<u1")
+    put_ingest("numpy/ids.npy", npy(ids))
+    put_ingest("numpy/matrix.npy", npy(np.array([[1, 2, 3], [3, 2, 1]], "<i4")))
+    put_ingest("numpy/windows.npy", npy(np.arange(12, dtype="<i4").reshape(2, 2, 3)))
+    put_ingest("numpy/fraction.npy", npy(np.full((2, 2, 4), 0.25, "<f4")))
+    put_ingest("numpy/negative.npy", npy(np.full((2, 2), -1, "<i4")))
+    index = {"model": "tiny", "shape": [3, 2, 2], "axes": ["token", "layer(2..3)", "k"], "dtype": "uint8", "experts": 4,
+             "phase": "decode", "requests": [{"start": 0, "n": 1, "topic": "a", "id": "first", "arrival": 0.5},
+                                             {"start": 2, "n": 1, "prefill": 1, "topic": "b", "category": "c",
+                                              "arrival": 1.5}]}
+    put_ingest("array-folder/index.json", json.dumps(index).encode())
+    put_ingest("array-folder/experts.u8.bin.xz", lzma.compress(ids.tobytes()))
+    n, layers, experts = 2, 2, 3
+    prefill = np.array([[[2, 0, 2], [1, 1, 2]], [[0, 2, 0], [1, 1, 0]]], "<i4")
+    metadata = np.array(json.dumps({"format": "eldr-calibration-v1", "top_k": 2}))
+
+    def calibration(**changes):
+        members = {"request_ids": np.array(["x", "y"]), "prefill_counts": prefill,
+                   "gate_probabilities": np.zeros((n, layers, experts), "<f4"), "decode_counts": prefill[::-1],
+                   "prompt_tokens": np.array([2, 1]), "decode_tokens": np.array([1, 2]), "metadata": metadata}
+        members.update(changes)
+        return make_zip([(k + ".npy", npy(v)) for k, v in members.items() if v is not None])
+
+    put_ingest("eldr.npz", calibration())
+    put_ingest("eldr-sums.npz", calibration(prompt_tokens=np.array([3, 1])))
+    put_ingest("eldr-no-decode.npz", calibration(decode_counts=None))
+    put_ingest("eldr-short.npz", calibration(decode_tokens=np.array([1])))
+    put_ingest("eldr-version.npz", calibration(metadata=np.array(json.dumps({"format": "eldr-calibration-v9"}))))
+    put_ingest("eldr-shape.npz", calibration(decode_counts=prefill[:, :, :2]))
+
+
 if __name__ == "__main__":
+    make_sglang()
+    make_trtllm()
+    make_arrays()
     make_npy()
     make_npz()
     make_torch()
