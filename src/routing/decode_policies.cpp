@@ -22,12 +22,62 @@ Made domain(const DecodePolicyConfig& config) {
   return make_domain(config.domain);
 }
 
+Status check_eldr(const EldrOptions& options) {
+  const std::size_t width = options.space.width();
+  if (width == 0 ||
+      std::ranges::any_of(options.space.rows, [&](auto row) { return row >= options.layer_rows; }) ||
+      options.space.rows.size() != options.space.layers.size()) {
+    return bad_input(
+        fmt::format("policy eldr: its signature has no layers or some beyond the model's {}, fit it on "
+                    "a trace of this model",
+                    options.layer_rows));
+  }
+  if (options.centroids.size() % width != 0) {
+    return bad_input(fmt::format("policy eldr: {} numbers of centroids, expected rows of {}",
+                                 options.centroids.size(), width));
+  }
+  if (!(options.tau >= 0))
+    return bad_input(fmt::format("policy eldr: tau is {}, expected 0 or more", options.tau));
+  return {};
+}
+
+Made eldr(const DecodePolicyConfig& config) {
+  MOESAIC_TRY(check_eldr(config.eldr));
+  if (config.eldr.refit_every <= Nanoseconds(0) || config.eldr.window <= Nanoseconds(0)) {
+    return bad_input("policy eldr: refit_every and window must be more than 0; eldr-static never refits");
+  }
+  return make_eldr(config.eldr);
+}
+
+Made eldr_static(const DecodePolicyConfig& config) {
+  MOESAIC_TRY(check_eldr(config.eldr));
+  if (config.eldr.centroids.empty()) {
+    return bad_input(
+        "policy eldr-static: no centroids, expected one a decoder; make them with `moesaic fit`");
+  }
+  EldrOptions options = config.eldr;
+  options.refit_every = Nanoseconds(0);
+  return make_eldr(std::move(options));
+}
+
+Made marginal(const DecodePolicyConfig& config) {
+  MOESAIC_TRY(signature::validate(config.marginal.predictor));
+  if (!(config.marginal.ahead_share >= 0) || !(config.marginal.ahead_requests >= 0)) {
+    return bad_input("policy marginal: ahead_share and ahead_requests must be 0 or more");
+  }
+  return make_marginal(config.marginal);
+}
+
 constexpr DecodePolicyEntry kPolicies[] = {
     {"random", "any worker, by chance", "baseline", random},
     {"round-robin", "every worker in turn", "baseline", round_robin},
     {"jsq", "the worker with the fewest requests in flight", "Winston 1977", jsq},
     {"p2c", "the less loaded of two random workers", "Mitzenmacher 2001", p2c},
     {"domain", "the workers of the request's label (oracle)", "arXiv:2607.00466, section 6", domain},
+    {"eldr-static", "the nearest centroids of signatures, then load; centroids fitted once",
+     "arXiv:2607.00466", eldr_static},
+    {"eldr", "as eldr-static, refitted on the last seconds", "arXiv:2607.00466", eldr},
+    {"marginal", "where the request adds the least step time to everybody", "this project", marginal},
 };
 
 }  // namespace

@@ -8,6 +8,8 @@
 
 #include "core/result.hpp"
 #include "routing/domain.hpp"
+#include "routing/eldr.hpp"
+#include "routing/marginal.hpp"
 #include "routing/policy.hpp"
 
 namespace moesaic::routing {
@@ -24,8 +26,10 @@ std::unique_ptr<DecodePolicy> make_p2c(std::uint64_t seed);
 
 /// What the policies of decode_policies() are made from; each reads its own part.
 struct DecodePolicyConfig {
-  std::uint64_t seed = 0;  ///< random, p2c, eldr
+  std::uint64_t seed = 0;  ///< random, p2c
   DomainOptions domain{};
+  EldrOptions eldr{};  ///< eldr-static ignores refit_every
+  MarginalOptions marginal{};
 };
 
 struct DecodePolicyEntry {

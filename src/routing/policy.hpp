@@ -73,8 +73,8 @@ struct WorkerLoad {
 struct RefitJob {
   std::uint64_t version = 0;  ///< of the set of workers it was made for
   std::size_t clusters = 0;
-  solve::SparseRows signatures;  ///< of unit length
-  std::vector<float> initial;    ///< [clusters, width], or empty: k-means++
+  solve::SparseRows signatures{};  ///< of unit length
+  std::vector<float> initial{};    ///< [clusters, width], or empty: k-means++
   std::uint64_t seed = 0;
 };
 

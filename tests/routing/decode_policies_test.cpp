@@ -16,6 +16,21 @@ std::unique_ptr<DecodePolicy> make(std::string_view name, DecodePolicyConfig con
   return std::move(*policy);
 }
 
+/// Two layers of three experts.
+DecodePolicyConfig small_config(std::uint64_t seed) {
+  const ModelShape shape{"m", 2, {LayerId{0}, LayerId{1}}, 3, 1};
+  DecodePolicyConfig config{.seed = seed, .domain = {.shares = {3, 1, 2}}};
+  config.eldr = {.space = signature::all_layers(shape, signature::Transform::kCount),
+                 .layer_rows = 2,
+                 .centroids = std::vector<float>(12, 0.40824829f),
+                 .refit_every = 5ms,
+                 .window = 30ms,
+                 .min_requests_per_decoder = 1};
+  config.marginal = {.predictor = signature::uniform_predictor(shape), .reserve_requests = 8};
+  config.marginal.step.per_expert = cost::Picoseconds(1'000'000);
+  return config;
+}
+
 Request request(std::uint64_t id) { return {.id = RequestId{id}, .prompt_tokens = 10}; }
 
 void start(DecodePolicy& policy, std::uint32_t workers) {
@@ -104,6 +119,26 @@ TEST(DecodePolicies, DomainSendsALabelToItsStretchOfWorkers) {
   EXPECT_EQ(workers_of(2), (std::set<std::size_t>{3}));
 }
 
+TEST(DecodePolicies, WrongOptionsAreRefusedWithASentence) {
+  const auto refused = [](std::string_view name, auto change, const char* part) {
+    DecodePolicyConfig config = small_config(0);
+    EXPECT_TRUE(make_decode_policy(name, config)) << name;
+    change(config);
+    const auto policy = make_decode_policy(name, config);
+    ASSERT_FALSE(policy) << part;
+    EXPECT_EQ(policy.error().kind, ErrorKind::kBadInput);
+    EXPECT_NE(policy.error().message.find(part), std::string::npos) << policy.error().message;
+  };
+  refused("eldr", [](auto& c) { c.eldr.layer_rows = 1; }, "beyond the model's 1");
+  refused("eldr", [](auto& c) { c.eldr.centroids.pop_back(); }, "11 numbers of centroids");
+  refused("eldr", [](auto& c) { c.eldr.tau = -1; }, "tau is -1");
+  refused("eldr", [](auto& c) { c.eldr.refit_every = 0ns; }, "refit_every");
+  refused("eldr-static", [](auto& c) { c.eldr.centroids.clear(); }, "moesaic fit");
+  refused("eldr-static", [](auto& c) { c.eldr.space = {}; }, "no layers");
+  refused("marginal", [](auto& c) { c.marginal.predictor.mean.clear(); }, "predictor");
+  refused("marginal", [](auto& c) { c.marginal.ahead_share = -1; }, "ahead_share");
+}
+
 TEST(DecodePolicies, DomainRefusesSharesThatAreNone) {
   EXPECT_FALSE(make_decode_policy("domain", {.domain = {.shares = {1, -1}}}));
   EXPECT_FALSE(
@@ -117,8 +152,8 @@ RC_GTEST_PROP(DecodePolicies, AnyEventsLeadToWorkersThatAreUpAndTwiceTheSame, ()
   for (const DecodePolicyEntry& entry : decode_policies()) {
     std::vector<std::optional<WorkerId>> first;
     for (int run = 0; run < 2; ++run) {
-      DecodePolicyConfig config{.seed = seed, .domain = {.shares = {3, 1, 2}}};
-      const auto policy = make(entry.name, config);
+      const auto policy = make(entry.name, small_config(seed));
+      ThreadPool pool(1);
       Pcg32 random(seed);
       std::set<WorkerId> up;
       std::vector<std::optional<WorkerId>> decisions;
@@ -127,6 +162,9 @@ RC_GTEST_PROP(DecodePolicies, AnyEventsLeadToWorkersThatAreUpAndTwiceTheSame, ()
         const WorkerId worker{random.below(5)};
         Request next = request(random.below(30));
         next.domain = random.below(4);
+        const float a = static_cast<float>(random.below(3)), b = static_cast<float>(random.below(3));
+        const std::vector<float> counts = {a, 1, b, b, a, 0};
+        if (random.below(4) > 0) next.counts = counts, next.counted_tokens = 4;
         switch (random.below(8)) {
           case 0:
             policy->worker_up({.id = worker, .max_running = random.below(6), .kv_capacity = random.below(60)},
@@ -145,7 +183,7 @@ RC_GTEST_PROP(DecodePolicies, AnyEventsLeadToWorkersThatAreUpAndTwiceTheSame, ()
             break;
           case 4:
             policy->first_token(next.id, at);
-            policy->tick(at);
+            if (const auto job = policy->tick(at)) policy->refitted(run_refit(*job, pool), at);
             break;
           default:
             const Decision decision = policy->admit(next, at);

@@ -1,0 +1,44 @@
+// `marginal`: send a request where it adds the least time. Ours.
+//
+// A decode step reads the weights of every distinct expert its batch activates. For each decoder the policy
+// keeps the probability that each (layer, expert) is idle in its running batch (routing/usage_sum.hpp). A
+// candidate with activation probabilities p adds sum(idle x p) experts to every step there; at the prices
+// of `cost` that is time, which everybody in the batch pays for as long as the candidate lives, and the
+// candidate pays for the whole step:
+//
+//   price(d) = step(d) + added(d) x (requests(d) + 1)
+//
+// Both terms scale with the candidate's length, which therefore drops out; whoever leaves the batch earlier
+// is replaced by somebody who pays in his place. With several ranks a layer waits for its busiest rank, so
+// experts are counted there. Compared with clustering (ELDR) there are no centroids to fit, the number of
+// decoders is free, and what is priced is what costs time.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "cost/step_time.hpp"
+#include "routing/policy.hpp"
+#include "signature/prediction.hpp"
+
+namespace moesaic::routing {
+
+struct MarginalOptions {
+  cost::StepTime step{};
+  signature::Predictor predictor{};  ///< signature::uniform_predictor() where nothing was recorded
+  /// A decoder is passed over while it runs more than ahead_share x mean + ahead_requests requests more than
+  /// the least loaded one: long queues cost the last percentiles more than experts save.
+  double ahead_share = 0.5;
+  double ahead_requests = 2;
+  /// Requests in flight, over all decoders, up to which nothing is allocated.
+  std::size_t reserve_requests = 1024;
+};
+
+/// Without counts or probabilities (or with some of another size than the predictor's L x E) a request is
+/// placed by load and then counts as the predictor's mean; so do requests that others sent (worker_load).
+/// admit() allocates nothing while at most reserve_requests are in flight. admit(): O(decoders L E).
+/// Memory: 2 bytes x L x E a reserved request, 16 bytes x L x E a decoder.
+/// REQUIRES: a valid predictor; workers with several ranks give the rank of all L x E experts.
+std::unique_ptr<DecodePolicy> make_marginal(MarginalOptions options);
+
+}  // namespace moesaic::routing

@@ -1,0 +1,48 @@
+// The chance that each (layer, expert) is active in a running batch, kept as requests come and go.
+//
+// Requests choose experts independently given their probabilities, so an expert stays idle in a step with
+// probability prod(1 - p). Each request is stored as whole numbers of -ln(1 - p): sums are exact however
+// long the process runs, and adding and removing a request in any order gives the same bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace moesaic::routing {
+
+/// -ln(1 - p) in units of 1/1024: [L, E] of one request.
+using Survival = std::uint16_t;
+
+/// p to Survival by a table of 4096 steps: p is taken to the nearest 1/4095, at most 8 nats.
+/// REQUIRES: equal sizes. O(cells), no allocation. Values outside [0, 1], NaN included, are taken to it.
+void to_survival(std::span<const float> probabilities, std::span<Survival> out);
+
+class UsageSum {
+ public:
+  /// `order` [cells] lists the cells in the order in which idle() holds them (by layer, then by rank).
+  explicit UsageSum(std::vector<std::uint32_t> order);
+
+  void add(std::span<const Survival> request);
+  /// REQUIRES: what is removed was added.
+  void remove(std::span<const Survival> request);
+  /// `times` requests of unknown usage run beside the added ones, each as `request`. Replaces what was set
+  /// before; times 0 clears it.
+  void set_others(std::span<const Survival> request, std::uint32_t times);
+
+  /// Probability that each cell is idle in a step, in `order`. To within 0.2 % of the product.
+  std::span<const float> idle() const { return idle_; }
+  /// Expected distinct experts that a step reads, summed over layers: cells - sum(idle).
+  double active() const { return active_; }
+
+ private:
+  void refresh();
+
+  std::vector<std::uint32_t> order_;
+  std::vector<std::int32_t> sum_, others_;
+  std::vector<float> idle_;
+  double active_ = 0;
+};
+
+}  // namespace moesaic::routing

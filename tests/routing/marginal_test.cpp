@@ -1,0 +1,286 @@
+#include "routing/marginal.hpp"
+
+#include <cmath>
+#include <cstdlib>
+#include <new>
+#include <set>
+
+#include "core/random.hpp"
+
+namespace {
+
+/// Allocations of this binary while counting is on (see MarginalAllocates).
+std::size_t allocations = 0;
+bool counting = false;
+
+void* counted(std::size_t size) {
+  if (counting) ++allocations;
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  std::abort();
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) { return counted(size); }
+void* operator new[](std::size_t size) { return counted(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace moesaic::routing {
+namespace {
+
+using namespace std::chrono_literals;
+
+ModelShape shape(std::size_t layers, std::size_t experts, std::size_t top_k) {
+  ModelShape out{"m", layers, {}, experts, top_k};
+  for (std::size_t layer = 0; layer < layers; ++layer) out.layers.push_back(static_cast<LayerId>(layer));
+  return out;
+}
+
+MarginalOptions options(const ModelShape& model) {
+  return {.step = {.fixed = 1ms,
+                   .per_token = cost::Picoseconds(1'000),
+                   .per_expert = cost::Picoseconds(1'000'000),
+                   .table = {}},
+          .predictor = signature::uniform_predictor(model),
+          .ahead_share = 1,
+          .ahead_requests = 1000,
+          .reserve_requests = 64};
+}
+
+Request with(std::uint64_t id, const std::vector<float>& probabilities) {
+  return {.id = RequestId{id}, .prompt_tokens = 1, .probabilities = probabilities};
+}
+
+/// One layer of four experts, surely active or not.
+std::vector<float> uses(std::initializer_list<std::size_t> experts, std::size_t cells = 4) {
+  std::vector<float> out(cells);
+  for (const std::size_t e : experts) out[e] = 0.9f;
+  return out;
+}
+
+TEST(Marginal, LikeJoinsLike) {
+  const auto policy = make_marginal(options(shape(1, 4, 2)));
+  policy->worker_up({.id = WorkerId{0}}, 0ns);
+  policy->worker_up({.id = WorkerId{1}}, 0ns);
+  const auto red = uses({0, 1}), blue = uses({2, 3});
+  const WorkerId red_home = *policy->admit(with(1, red), 0ns).worker;
+  const WorkerId blue_home = *policy->admit(with(2, blue), 0ns).worker;
+  EXPECT_NE(red_home, blue_home);
+  for (std::uint64_t id = 3; id < 20; ++id) {
+    const Decision decision = policy->admit(with(id, id % 3 == 0 ? red : blue), 0ns);
+    EXPECT_EQ(decision.worker, id % 3 == 0 ? red_home : blue_home) << id;
+    EXPECT_EQ(decision.reason, Reason::kSignature);
+  }
+}
+
+TEST(Marginal, CountsOfThePrefillServeAsProbabilities) {
+  const auto policy = make_marginal(options(shape(1, 4, 2)));
+  policy->worker_up({.id = WorkerId{0}}, 0ns);
+  policy->worker_up({.id = WorkerId{1}}, 0ns);
+  const std::vector<float> red = {100, 100, 0, 0}, blue = {0, 0, 100, 100};
+  const auto admit = [&](std::uint64_t id, const std::vector<float>& counts) {
+    return *policy->admit({.id = RequestId{id}, .counts = counts, .counted_tokens = 100}, 0ns).worker;
+  };
+  const WorkerId red_home = admit(1, red), blue_home = admit(2, blue);
+  EXPECT_NE(red_home, blue_home);
+  EXPECT_EQ(admit(3, blue), blue_home);
+  EXPECT_EQ(admit(4, blue), blue_home);
+  EXPECT_EQ(admit(5, red), red_home);
+}
+
+TEST(Marginal, AFinishedRequestNoLongerAttracts) {
+  const auto policy = make_marginal(options(shape(1, 4, 2)));
+  policy->worker_up({.id = WorkerId{0}}, 0ns);
+  policy->worker_up({.id = WorkerId{1}}, 0ns);
+  const auto red = uses({0, 1}), blue = uses({2, 3});
+  const WorkerId red_home = *policy->admit(with(1, red), 0ns).worker;
+  const WorkerId blue_home = *policy->admit(with(2, blue), 0ns).worker;
+  policy->finished(RequestId{1}, 0ns);
+  EXPECT_EQ(policy->admit(with(3, red), 0ns).worker, red_home);  // empty now: adds as much, waits for nobody
+  policy->finished(RequestId{3}, 0ns);
+  EXPECT_EQ(policy->admit(with(4, blue), 0ns).worker, red_home);  // an empty batch is the fastest of all
+  policy->finished(RequestId{2}, 0ns);
+  EXPECT_EQ(policy->admit(with(5, red), 0ns).worker, blue_home);
+}
+
+TEST(Marginal, WithoutUsageLoadDecides) {
+  const auto policy = make_marginal(options(shape(1, 4, 2)));
+  for (std::uint32_t id = 0; id < 3; ++id) policy->worker_up({.id = WorkerId{id}}, 0ns);
+  std::set<WorkerId> used;
+  for (std::uint64_t id = 0; id < 3; ++id) {
+    const Decision decision = policy->admit({.id = RequestId{id}}, 0ns);
+    EXPECT_EQ(decision.reason, Reason::kFallback);
+    used.insert(*decision.worker);
+  }
+  EXPECT_EQ(used.size(), 3u);
+  // Usage of another model's size is no usage.
+  const std::vector<float> wrong(7, 0.5f);
+  EXPECT_EQ(policy->admit(with(9, wrong), 0ns).reason, Reason::kFallback);
+  EXPECT_EQ(policy->admit({.id = RequestId{10}, .counts = wrong, .counted_tokens = 3}, 0ns).reason,
+            Reason::kFallback);
+}
+
+TEST(Marginal, NoDecoderGetsTooFarAhead) {
+  MarginalOptions bounded = options(shape(1, 4, 2));
+  bounded.ahead_share = 0.5;
+  bounded.ahead_requests = 2;
+  const auto policy = make_marginal(bounded);
+  policy->worker_up({.id = WorkerId{0}}, 0ns);
+  policy->worker_up({.id = WorkerId{1}}, 0ns);
+  std::vector<int> count(2);
+  const auto red = uses({0, 1});
+  for (std::uint64_t id = 0; id < 100; ++id) {
+    ++count[static_cast<std::size_t>(*policy->admit(with(id, red), 0ns).worker)];
+    const int least = std::min(count[0], count[1]), most = std::max(count[0], count[1]);
+    EXPECT_LE(most, least + 2 + 0.5 * (count[0] + count[1]) / 2.0 + 1);
+  }
+}
+
+TEST(Marginal, AFullDecoderIsPassedOverWhileAnotherHasRoom) {
+  const auto policy = make_marginal(options(shape(1, 4, 2)));
+  policy->worker_up({.id = WorkerId{0}, .max_running = 1}, 0ns);
+  policy->worker_up({.id = WorkerId{1}, .max_running = 2}, 0ns);
+  const auto red = uses({0, 1});
+  const WorkerId first = *policy->admit(with(1, red), 0ns).worker;
+  for (std::uint64_t id = 2; id < 4; ++id) policy->admit(with(id, red), 0ns);
+  policy->finished(RequestId{1}, 0ns);
+  EXPECT_EQ(policy->admit(with(9, uses({2, 3})), 0ns).worker, first);
+}
+
+TEST(Marginal, OthersRequestsWeighAsTheMean) {
+  const auto policy = make_marginal(options(shape(1, 4, 2)));
+  policy->worker_up({.id = WorkerId{0}}, 0ns);
+  policy->worker_up({.id = WorkerId{1}}, 0ns);
+  policy->worker_load(WorkerId{0}, {.requests = 8}, 0ns);  // after a restart: it runs what we do not know
+  EXPECT_EQ(policy->admit(with(1, uses({0, 1})), 0ns).worker, WorkerId{1});
+  policy->worker_load(WorkerId{7}, {.requests = 8}, 0ns);  // nobody we know
+}
+
+TEST(Marginal, DecodersComeAndGo) {
+  const auto policy = make_marginal(options(shape(1, 4, 2)));
+  EXPECT_FALSE(policy->admit(with(1, uses({0})), 0ns).worker);
+  policy->worker_up({.id = WorkerId{5}}, 0ns);
+  EXPECT_EQ(policy->admit(with(1, uses({0})), 0ns).worker, WorkerId{5});
+  policy->worker_down(WorkerId{5}, 0ns);
+  EXPECT_FALSE(policy->admit(with(2, uses({0})), 0ns).worker);
+  policy->worker_up({.id = WorkerId{5}}, 0ns);  // restarted: empty
+  policy->worker_up({.id = WorkerId{6}}, 0ns);
+  const WorkerId home = *policy->admit(with(3, uses({0})), 0ns).worker;
+  EXPECT_NE(*policy->admit(with(4, uses({1})), 0ns).worker, home);
+  policy->finished(RequestId{1}, 0ns);  // of the life before
+}
+
+TEST(Marginal, WithSeveralRanksOnlyTheBusiestOneCounts) {
+  // Experts 0, 1 on rank 0 and 2, 3 on rank 1 of worker 0; 0, 2 and 1, 3 on worker 1. A request that uses 0
+  // and 1 runs on each. One more that uses 2 and 3 adds nothing to the busiest rank of worker 0, where the
+  // other rank was idle; on worker 1 every rank reads one expert more.
+  const auto policy = make_marginal(options(shape(1, 4, 2)));
+  policy->worker_up({.id = WorkerId{0}, .ranks = 2, .rank_of_expert = {0, 0, 1, 1}}, 0ns);
+  policy->worker_up({.id = WorkerId{1}, .ranks = 2, .rank_of_expert = {0, 1, 0, 1}}, 0ns);
+  const auto red = uses({0, 1}), blue = uses({2, 3});
+  EXPECT_EQ(policy->admit(with(1, red), 0ns).worker, WorkerId{1});  // one expert a rank
+  EXPECT_EQ(policy->admit(with(2, red), 0ns).worker, WorkerId{1});  // the same two again add little
+  policy->worker_down(WorkerId{1}, 0ns);
+  EXPECT_EQ(policy->admit(with(3, red), 0ns).worker, WorkerId{0});
+  policy->worker_up({.id = WorkerId{1}, .ranks = 2, .rank_of_expert = {0, 1, 0, 1}}, 0ns);
+  policy->worker_load(WorkerId{1}, {.requests = 1}, 0ns);
+  EXPECT_EQ(policy->admit(with(4, blue), 0ns).worker, WorkerId{0});
+}
+
+/// Against prices computed from the definition, in double, from scratch: the policy must choose a decoder
+/// whose price is the least up to the rounding of its tables.
+RC_GTEST_PROP(Marginal, ChoosesTheCheapestOfTheDefinition, ()) {
+  Pcg32 random(*rc::gen::arbitrary<std::uint64_t>());
+  const std::size_t layers = 1 + random.below(4), experts = 2 + random.below(9), cells = layers * experts;
+  const std::size_t decoders = 1 + random.below(5), ranks = 1 + random.below(3);
+  MarginalOptions all = options(shape(layers, experts, 1));
+  all.step.per_kv_token = cost::Picoseconds(500);
+  const auto policy = make_marginal(all);
+  std::vector<Worker> workers;
+  for (std::uint32_t id = 0; id < decoders; ++id) {
+    workers.push_back({.id = WorkerId{id}, .ranks = ranks});
+    for (std::size_t cell = 0; ranks > 1 && cell < cells; ++cell) {
+      workers.back().rank_of_expert.push_back(
+          static_cast<std::uint16_t>(random.below(static_cast<std::uint32_t>(ranks))));
+    }
+    policy->worker_up(workers.back(), 0ns);
+  }
+  struct Running {
+    std::size_t worker;
+    std::vector<float> p;
+    std::int64_t kv;
+  };
+  std::vector<Running> running;
+  const auto experts_of = [&](std::size_t worker, const std::vector<float>* more) {
+    double total = 0;
+    for (std::size_t layer = 0; layer < layers; ++layer) {
+      std::vector<double> on_rank(ranks);
+      for (std::size_t e = 0; e < experts; ++e) {
+        const std::size_t cell = layer * experts + e;
+        double idle = 1;
+        for (const Running& r : running) idle *= r.worker == worker ? 1 - static_cast<double>(r.p[cell]) : 1;
+        if (more) idle *= 1 - static_cast<double>((*more)[cell]);
+        on_rank[ranks > 1 ? workers[worker].rank_of_expert[cell] : 0] += 1 - idle;
+      }
+      total += *std::max_element(on_rank.begin(), on_rank.end());
+    }
+    return total;
+  };
+  for (std::uint64_t id = 0; id < 25; ++id) {
+    std::vector<float> p(cells);
+    for (float& value : p) value = static_cast<float>(random.uniform()) * 0.8f;
+    const std::uint32_t prompt = random.below(2000);
+    std::vector<double> prices;
+    for (std::size_t worker = 0; worker < decoders; ++worker) {
+      double requests = 0, kv = 0;
+      for (const Running& r : running) {
+        if (r.worker == worker) requests += 1, kv += static_cast<double>(r.kv);
+      }
+      const double now = experts_of(worker, nullptr), then = experts_of(worker, &p);
+      prices.push_back(now * 1e6 + requests * 1e3 + kv * 500 +
+                       ((then - now) * 1e6 + 1e3 + prompt * 500.0) * (requests + 1));
+    }
+    const auto chosen = static_cast<std::size_t>(
+        *policy->admit({.id = RequestId{id}, .prompt_tokens = prompt, .probabilities = p}, 0ns).worker);
+    // 1 % of the expert terms: the tables of routing/usage_sum.hpp.
+    RC_ASSERT(prices[chosen] <= *std::min_element(prices.begin(), prices.end()) * 1.01 + 1e4);
+    running.push_back({chosen, p, prompt});
+  }
+}
+
+TEST(Marginal, AdmitAndFinishedAllocateNothing) {
+  const ModelShape model = shape(6, 32, 4);
+  ThreadPool pool(1);
+  Pcg32 random(1);
+  std::vector<float> counts(40 * 6 * 32);
+  for (float& count : counts) count = static_cast<float>(random.below(4));
+  const std::vector<std::uint32_t> tokens(40, 16);
+  const signature::CountsView view{6, 32, counts};
+  MarginalOptions all = options(model);
+  all.predictor =
+      signature::fit_predictor({view, view, tokens, tokens}, {.prototypes = 8, .match_layers = 3}, pool);
+  ASSERT_EQ(all.predictor.count(), 8u);
+  const auto policy = make_marginal(all);
+  for (std::uint32_t id = 0; id < 4; ++id) policy->worker_up({.id = WorkerId{id}}, 0ns);
+  allocations = 0;
+  counting = true;
+  for (std::uint64_t id = 0; id < 300; ++id) {
+    policy->admit({.id = RequestId{id}, .counts = view.request(id % 40), .counted_tokens = 16}, 0ns);
+    policy->first_token(RequestId{id}, 0ns);
+    if (id >= 60) policy->finished(RequestId{id - 60}, 0ns);
+    policy->worker_load(WorkerId{static_cast<std::uint32_t>(id % 4)},
+                        {.requests = static_cast<std::uint32_t>(id % 30)}, 0ns);
+  }
+  counting = false;
+  EXPECT_EQ(allocations, 0u);
+  counting = true;  // the counter counts
+  const auto probe = std::make_unique<std::vector<int>>(10);
+  counting = false;
+  EXPECT_EQ(allocations, 2u);
+}
+
+}  // namespace
+}  // namespace moesaic::routing

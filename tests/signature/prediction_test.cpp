@@ -1,0 +1,164 @@
+#include "signature/prediction.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/random.hpp"
+
+namespace moesaic::signature {
+namespace {
+
+/// Requests of two kinds: kind 0 uses experts 0..3 of each layer, kind 1 experts 4..7, with some noise.
+struct Recorded {
+  std::size_t layers = 3, experts = 8;
+  std::vector<float> prefill, decode;
+  std::vector<std::uint32_t> prefill_tokens, decode_tokens;
+
+  PredictionData data() const {
+    return {{layers, experts, prefill}, {layers, experts, decode}, prefill_tokens, decode_tokens};
+  }
+};
+
+Recorded record(std::size_t requests, std::uint32_t prefill_tokens, std::uint64_t seed) {
+  Recorded out;
+  Pcg32 random(seed);
+  const auto draw = [&](std::size_t kind, std::uint32_t tokens, std::vector<float>& to) {
+    const std::size_t start = to.size();
+    to.resize(start + out.layers * out.experts);
+    for (std::size_t layer = 0; layer < out.layers; ++layer) {
+      for (std::uint32_t token = 0; token < tokens; ++token) {
+        const bool stray = random.below(10) == 0;
+        const std::size_t expert = (stray ? 1 - kind : kind) * 4 + random.below(4);
+        to[start + layer * out.experts + expert] += 1;
+      }
+    }
+  };
+  for (std::size_t r = 0; r < requests; ++r) {
+    draw(r % 2, prefill_tokens, out.prefill);
+    draw(r % 2, 40, out.decode);
+    out.prefill_tokens.push_back(prefill_tokens);
+    out.decode_tokens.push_back(40);
+  }
+  return out;
+}
+
+std::vector<float> predicted(const Predictor& predictor, std::span<const float> counts, std::size_t tokens) {
+  std::vector<float> out(predictor.width());
+  PredictionScratch scratch(predictor);
+  predict(predictor, counts, tokens, out, scratch);
+  return out;
+}
+
+TEST(Prediction, WithoutTrainingOwnFrequenciesMeetAUniformPrior) {
+  const ModelShape shape{"m", 2, {LayerId{0}, LayerId{1}}, 4, 2};
+  const Predictor predictor = uniform_predictor(shape, 16);
+  ASSERT_TRUE(validate(predictor));
+  std::vector<float> counts = {16, 16, 0, 0, 8, 8, 8, 8};
+  const auto p = predicted(predictor, counts, 16);
+  EXPECT_FLOAT_EQ(p[0], 0.75f);  // half of 1 and half of the prior's 0.5
+  EXPECT_FLOAT_EQ(p[2], 0.25f);
+  EXPECT_FLOAT_EQ(p[4], 0.5f);
+  for (const float unknown : predicted(predictor, counts, 0)) EXPECT_FLOAT_EQ(unknown, 0.5f);
+}
+
+TEST(Prediction, ProbabilitiesOfALayerSumToTopK) {
+  ThreadPool pool(1);
+  const Recorded recorded = record(40, 20, 1);
+  const Predictor predictor = fit_predictor(recorded.data(), {.prototypes = 2, .match_layers = 2}, pool);
+  ASSERT_TRUE(validate(predictor)) << validate(predictor).error().message;
+  EXPECT_EQ(predictor.count(), 2u);
+  EXPECT_EQ(predictor.match.rows.size(), 2u);
+  const auto p = predicted(predictor, recorded.data().prefill.request(3), 20);
+  for (std::size_t layer = 0; layer < 3; ++layer) {
+    EXPECT_NEAR(std::accumulate(p.begin() + static_cast<long>(layer) * 8,
+                                p.begin() + static_cast<long>(layer + 1) * 8, 0.0f),
+                1, 1e-4);
+  }
+}
+
+TEST(Prediction, PrototypesTellWhatAShortPrefillCannot) {
+  ThreadPool pool(1);
+  const Recorded past = record(80, 3, 1), future = record(40, 3, 2);
+  const Predictor fitted = fit_predictor(past.data(), {.prototypes = 2}, pool);
+  const ModelShape shape{"m", 3, {LayerId{0}, LayerId{1}, LayerId{2}}, 8, 1};
+  const PredictionScore with = score_predictor(fitted, future.data());
+  const PredictionScore without = score_predictor(uniform_predictor(shape), future.data());
+  Predictor mean = fitted;  // no prototypes, no trust: everybody is average
+  mean.match = {.experts = 8};
+  mean.prototypes.clear();
+  mean.decode.clear();
+  std::ranges::fill(mean.trust, 0.0f);
+  const PredictionScore average = score_predictor(mean, future.data());
+  EXPECT_LT(with.log_loss, without.log_loss);
+  EXPECT_LT(with.log_loss, average.log_loss);
+  EXPECT_LT(with.brier, without.brier);
+  EXPECT_GT(with.correlation, without.correlation);
+}
+
+TEST(Prediction, LongPrefillsAreTrusted) {
+  ThreadPool pool(1);
+  // One prototype would average both kinds; with 400 tokens each request knows better itself.
+  const Predictor fitted = fit_predictor(record(60, 400, 5).data(), {.prototypes = 1}, pool);
+  EXPECT_EQ(fitted.count(), 0u);
+  for (std::size_t layer = 0; layer < 3; ++layer) EXPECT_GE(fitted.trust[layer], 0.75f);
+}
+
+TEST(Prediction, ScoresOfAPerfectPredictionAreThoseOfTheData) {
+  // Decode is exactly half of the time expert 0, half expert 1, and the prediction says so.
+  Predictor predictor = uniform_predictor({"m", 1, {LayerId{0}}, 4, 1});
+  predictor.mean = {0.5f, 0.5f, 0, 0};
+  const std::vector<float> prefill(4), decode = {5, 5, 0, 0};
+  const std::vector<std::uint32_t> none = {0}, ten = {10};
+  const PredictionScore score = score_predictor(predictor, {{1, 4, prefill}, {1, 4, decode}, none, ten});
+  EXPECT_NEAR(score.log_loss, std::log(2) / 2, 1e-3);  // two cells of ln 2, two of nearly 0
+  EXPECT_EQ(score.brier, 0);
+  EXPECT_NEAR(score.correlation, 1, 1e-12);
+  EXPECT_EQ(score.bins[5].share, 0.5);
+  EXPECT_EQ(score.bins[5].predicted, 0.5);
+  EXPECT_EQ(score.bins[5].observed, 0.5);
+  EXPECT_EQ(score.bins[0].observed, 0);
+}
+
+TEST(Prediction, TheFitIsTheSameOnAnyNumberOfThreads) {
+  const Recorded recorded = record(50, 10, 9);
+  ThreadPool one(1), three(3);
+  const PredictorOptions options{.prototypes = 4, .match_layers = 1, .seed = 2};
+  EXPECT_EQ(fit_predictor(recorded.data(), options, one), fit_predictor(recorded.data(), options, three));
+}
+
+TEST(Prediction, CountsThatLieStayProbabilities) {
+  const Predictor predictor = uniform_predictor({"m", 1, {LayerId{0}}, 2, 1});
+  for (const float p : predicted(predictor, std::vector<float>{1e9f, 0}, 1)) {
+    EXPECT_GE(p, 0);
+    EXPECT_LE(p, 1);
+  }
+}
+
+TEST(Prediction, WhatDoesNotFitIsRefused) {
+  const auto refused = [](auto change, const char* part) {
+    Predictor predictor = uniform_predictor({"m", 2, {LayerId{0}, LayerId{1}}, 4, 2});
+    predictor.match = {.layers = {LayerId{1}}, .rows = {1}, .experts = 4, .transform = Transform::kCount};
+    predictor.prototypes = {1, 0, 0, 0};
+    predictor.decode.assign(8, 0.5f);
+    EXPECT_TRUE(validate(predictor));
+    change(predictor);
+    const Status status = validate(predictor);
+    ASSERT_FALSE(status) << part;
+    EXPECT_EQ(status.error().kind, ErrorKind::kBadInput);
+    EXPECT_NE(status.error().message.find(part), std::string::npos) << status.error().message;
+  };
+  refused([](Predictor& p) { p.mean.pop_back(); }, "7 means");
+  refused([](Predictor& p) { p.trust.clear(); }, "0 trusts");
+  refused([](Predictor& p) { p.layers = 0; }, "expected 0 layers");
+  refused([](Predictor& p) { p.decode.pop_back(); }, "prototypes do not fit");
+  refused([](Predictor& p) { p.match.rows[0] = 2; }, "prototypes do not fit");
+  refused([](Predictor& p) { p.match.experts = 3; }, "prototypes do not fit");
+  refused([](Predictor& p) { p.decode[0] = 1.5f; }, "outside 0 to 1");
+  refused([](Predictor& p) { p.mean[0] = NAN; }, "outside 0 to 1");
+  refused([](Predictor& p) { p.strength[0] = 0; }, "strength");
+  refused([](Predictor& p) { p.prototypes[0] = INFINITY; }, "unit length");
+}
+
+}  // namespace
+}  // namespace moesaic::signature
