@@ -1,8 +1,9 @@
 #include "routing/usage_sum.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
-#include <numeric>
+#include <cstring>
 #include <utility>
 
 #include "core/check.hpp"
@@ -42,58 +43,109 @@ const std::array<float, kIdleSteps>& idle_table() {
   return table;
 }
 
+/// sums += sign x request, eight cells at a time.
+void add_all(std::vector<std::int32_t>& sums, std::span<const Survival> request, std::int32_t sign) {
+  constexpr std::size_t kLanes = 8;
+  typedef Survival Shorts __attribute__((vector_size(16)));
+  typedef std::int32_t Ints __attribute__((vector_size(32)));
+  const std::size_t whole = sums.size() / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes) {
+    Shorts units;
+    Ints sum;
+    std::memcpy(&units, request.data() + i, sizeof units);
+    std::memcpy(&sum, sums.data() + i, sizeof sum);
+    const Ints wide = __builtin_convertvector(units, Ints);
+    sum = sign > 0 ? sum + wide : sum - wide;
+    std::memcpy(sums.data() + i, &sum, sizeof sum);
+  }
+  for (std::size_t i = whole; i < sums.size(); ++i) sums[i] += sign * request[i];
+}
+
 }  // namespace
 
 void to_survival(std::span<const float> probabilities, std::span<Survival> out) {
   MOESAIC_CHECK(probabilities.size() == out.size());
   const auto& table = survival_table();
   constexpr float kTop = kSteps - 1;
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const float p = probabilities[i];
-    const float scaled = p > 0 ? (p < 1 ? p * kTop + 0.5f : kTop) : 0.0f;  // NaN compares false: 0
-    out[i] = table[static_cast<std::size_t>(scaled)];
+  constexpr std::size_t kLanes = 4;
+  typedef float Floats __attribute__((vector_size(16)));
+  typedef std::int32_t Ints __attribute__((vector_size(16)));
+  const auto step = [&](float p) {
+    const float bounded = p > 0 ? (p < 1 ? p : 1.0f) : 0.0f;  // NaN compares false: 0
+    return static_cast<std::size_t>(bounded * kTop + 0.5f);
+  };
+  const std::size_t whole = out.size() / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes) {
+    Floats p;
+    std::memcpy(&p, probabilities.data() + i, sizeof p);
+    const Floats zero = {}, one = zero + 1.0f;
+    p = p > zero ? p : zero;
+    p = p < one ? p : one;
+    const Ints steps = __builtin_convertvector(p * kTop + 0.5f, Ints);
+    for (std::size_t lane = 0; lane < kLanes; ++lane)
+      out[i + lane] = table[static_cast<std::uint32_t>(steps[lane])];
   }
+  for (std::size_t i = whole; i < out.size(); ++i) out[i] = table[step(probabilities[i])];
 }
 
 UsageSum::UsageSum(std::vector<std::uint32_t> order)
     : order_(std::move(order)), sum_(order_.size()), others_(order_.size()), idle_(order_.size()) {
+  bool in_order = true;
+  for (std::uint32_t i = 0; i < order_.size(); ++i) in_order = in_order && order_[i] == i;
+  if (in_order) order_.clear();
   refresh();
 }
 
 void UsageSum::add(std::span<const Survival> request) {
   MOESAIC_CHECK(request.size() == sum_.size());
-  for (std::size_t i = 0; i < sum_.size(); ++i) sum_[i] += request[i];
+  add_all(sum_, request, 1);
   refresh();
 }
 
 void UsageSum::remove(std::span<const Survival> request) {
   MOESAIC_CHECK(request.size() == sum_.size());
-  for (std::size_t i = 0; i < sum_.size(); ++i) sum_[i] -= request[i];
+  add_all(sum_, request, -1);
   refresh();
 }
 
 void UsageSum::set_others(std::span<const Survival> request, std::uint32_t times) {
-  MOESAIC_CHECK(request.size() == others_.size());
+  MOESAIC_CHECK(request.size() == sum_.size());
   // 2^31 / 8192 units: beyond 65,535 requests an expert is active for certain anyway.
   const auto factor = static_cast<std::int32_t>(std::min(times, 65'535u));
-  for (std::size_t i = 0; i < others_.size(); ++i) others_[i] = factor * request[i];
+  for (std::size_t i = 0; i < sum_.size(); ++i) {
+    const std::int32_t others = factor * request[i];
+    sum_[i] += others - others_[i];
+    others_[i] = others;
+  }
   refresh();
 }
 
 void UsageSum::refresh() {
   const auto& table = idle_table();
-  constexpr auto kLast = static_cast<std::uint32_t>(kIdleSteps - 1);
-  float block = 0;
+  constexpr auto kLast = static_cast<std::int32_t>(kIdleSteps - 1);
+  constexpr std::size_t kBlock = 64;  // summed in float32, then in double
+  const std::size_t cells = idle_.size();
   double sum = 0;
-  for (std::size_t i = 0; i < idle_.size(); ++i) {
-    const std::size_t cell = order_[i];
-    const auto units = static_cast<std::uint32_t>(sum_[cell]) + static_cast<std::uint32_t>(others_[cell]);
-    const float idle = table[std::min(units >> kIdleShift, kLast)];
-    idle_[i] = idle;
-    block += idle;
-    if (i % 64 == 63) sum += static_cast<double>(block), block = 0;
+  for (std::size_t begin = 0; begin < cells; begin += kBlock) {
+    const std::size_t end = std::min(cells, begin + kBlock);
+    if (order_.empty()) {
+      for (std::size_t i = begin; i < end; ++i) {
+        idle_[i] = table[static_cast<std::size_t>(std::min(sum_[i] >> kIdleShift, kLast))];
+      }
+    } else {
+      for (std::size_t i = begin; i < end; ++i) {
+        idle_[i] = table[static_cast<std::size_t>(std::min(sum_[order_[i]] >> kIdleShift, kLast))];
+      }
+    }
+    float lanes[4] = {};
+    std::size_t i = begin;
+    for (; i + 4 <= end; i += 4) {
+      for (std::size_t lane = 0; lane < 4; ++lane) lanes[lane] += idle_[i + lane];
+    }
+    for (; i < end; ++i) lanes[0] += idle_[i];
+    sum += static_cast<double>((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]));
   }
-  active_ = static_cast<double>(idle_.size()) - (sum + static_cast<double>(block));
+  active_ = static_cast<double>(cells) - sum;
 }
 
 }  // namespace moesaic::routing

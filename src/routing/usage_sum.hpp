@@ -39,8 +39,9 @@ class UsageSum {
  private:
   void refresh();
 
-  std::vector<std::uint32_t> order_;
-  std::vector<std::int32_t> sum_, others_;
+  std::vector<std::uint32_t> order_;  ///< empty: in order
+  std::vector<std::int32_t> sum_;     ///< others included
+  std::vector<std::int32_t> others_;
   std::vector<float> idle_;
   double active_ = 0;
 };

@@ -58,4 +58,24 @@ float dot_scalar(std::span<const float> a, std::span<const float> b) {
   return tree_sum(sums);
 }
 
+void mix(std::span<float> out, const float* own, float scale,
+         const std::array<const float*, kMixedRows>& rows, const std::array<float, kMixedRows>& weights,
+         float rest) {
+  const std::size_t whole = out.size() / kLanes * kLanes;
+  const Lanes one = {1, 1, 1, 1};
+  for (std::size_t i = 0; i < whole; i += kLanes) {
+    Lanes sum = load(rows[0] + i) * weights[0];
+    for (std::size_t r = 1; r < kMixedRows; ++r) sum += load(rows[r] + i) * weights[r];
+    const Lanes mixed = load(own + i) * scale + sum * rest;
+    const Lanes bounded = mixed < one ? mixed : one;
+    std::memcpy(out.data() + i, &bounded, sizeof bounded);
+  }
+  for (std::size_t i = whole; i < out.size(); ++i) {
+    float sum = rows[0][i] * weights[0];
+    for (std::size_t r = 1; r < kMixedRows; ++r) sum += rows[r][i] * weights[r];
+    const float mixed = own[i] * scale + sum * rest;
+    out[i] = mixed < 1 ? mixed : 1;
+  }
+}
+
 }  // namespace moesaic::signature

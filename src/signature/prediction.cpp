@@ -12,6 +12,8 @@
 namespace moesaic::signature {
 namespace {
 
+static_assert(kNearPrototypes == kMixedRows);
+
 /// Weight of a prototype falls by e when its cosine is this much below the best one's.
 constexpr float kSoftness = 0.05f;
 
@@ -95,8 +97,15 @@ void predict(const Predictor& predictor, std::span<const float> counts, std::siz
              std::span<float> out, PredictionScratch& scratch) {
   MOESAIC_CHECK(counts.size() == predictor.width() && out.size() == predictor.width());
   MOESAIC_CHECK(scratch.cosines_.size() == predictor.count());
-  if (tokens == 0 || predictor.count() == 0) {
+  if (tokens == 0) {
     std::ranges::copy(predictor.mean, out.begin());
+    return;
+  }
+  std::array<const float*, kMixedRows> rows;
+  std::array<float, kMixedRows> weights{};
+  rows.fill(predictor.mean.data());
+  if (predictor.count() == 0) {
+    weights[0] = 1;
   } else {
     signature(predictor.match, counts, scratch.signature_);
     const std::size_t width = predictor.match.width();
@@ -105,25 +114,18 @@ void predict(const Predictor& predictor, std::span<const float> counts, std::siz
           dot(scratch.signature_, std::span(predictor.prototypes).subspan(p * width, width));
     }
     const Near near = nearest(scratch.cosines_);
-    std::ranges::fill(out, 0.0f);
     for (std::size_t i = 0; i < near.count; ++i) {
-      const float weight = near.weight[i];
-      const float* from = predictor.decode.data() + near.prototype[i] * predictor.width();
-      float* to = out.data();
-      for (std::size_t cell = 0; cell < out.size(); ++cell) to[cell] += weight * from[cell];
+      rows[i] = predictor.decode.data() + near.prototype[i] * predictor.width();
+      weights[i] = near.weight[i];
     }
   }
-  if (tokens == 0) return;
   const auto n = static_cast<float>(tokens);
   for (std::size_t layer = 0; layer < predictor.layers; ++layer) {
+    // Counts can exceed tokens only when the source lies; mix() keeps a probability one.
     const float own = predictor.trust[layer] * n / (n + predictor.strength[layer]);
-    const float scale = own / n, rest = 1 - own;
-    const float* count = counts.data() + layer * predictor.experts;
-    float* to = out.data() + layer * predictor.experts;
-    for (std::size_t e = 0; e < predictor.experts; ++e) {
-      // Counts can exceed tokens only when the source lies; a probability stays one.
-      to[e] = std::min(1.0f, scale * count[e] + rest * to[e]);
-    }
+    const std::size_t begin = layer * predictor.experts;
+    mix(out.subspan(begin, predictor.experts), counts.data() + begin, own / n, rows, weights, 1 - own);
+    for (const float*& row : rows) row += predictor.experts;
   }
 }
 
