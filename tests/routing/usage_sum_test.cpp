@@ -1,6 +1,8 @@
 #include "routing/usage_sum.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "core/random.hpp"
@@ -96,6 +98,19 @@ TEST(UsageSum, IdleComesInTheOrderAskedFor) {
   EXPECT_LT(sum.idle()[0], 1e-3);
   EXPECT_EQ(sum.idle()[1], 1);
   EXPECT_NEAR(sum.idle()[2], 0.5, 2e-3);
+}
+
+RC_GTEST_PROP(UsageSum, SurvivalIsTheSameInVectorAndScalarForm, ()) {
+  const auto size = *rc::gen::inRange<std::size_t>(1, 30);
+  const auto p = *rc::gen::container<std::vector<float>>(
+      size, rc::gen::map(rc::gen::inRange(-100, 1100), [](int n) { return static_cast<float>(n) / 1000; }));
+  const auto whole = survival(p);
+  for (std::size_t i = 0; i < size; ++i) {
+    RC_ASSERT(whole[i] == survival({p[i]})[0]);
+    const double bounded = std::clamp(static_cast<double>(p[i]), 0.0, 0.999);
+    const double nats = std::min(8.0, -std::log1p(-bounded));
+    RC_ASSERT(bounded == 0.999 || std::abs(whole[i] / 1024.0 - nats) < 0.001 + 0.00013 / (1 - bounded));
+  }
 }
 
 }  // namespace
