@@ -49,8 +49,9 @@ struct Problem {
   std::uint64_t seed = 0;
   std::size_t expert_groups = 1;  ///< G of DeepSeek's group-limited routing (EPLB's hierarchical policy)
   double max_imbalance = 0;       ///< --max-imbalance, per layer on nodes and GPUs; 0 = no limit
-  std::uint64_t effort = 1;       ///< work units, multiplies an algorithm's search
-  ThreadPool* pool = nullptr;     ///< nullptr = on the caller
+  bool per_expert = false;     ///< copies are counted per row (low-latency kernels), else per distinct node
+  std::uint64_t effort = 1;    ///< work units, multiplies an algorithm's search
+  ThreadPool* pool = nullptr;  ///< nullptr = on the caller
 };
 
 /// How good an answer is known to be.

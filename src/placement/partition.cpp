@@ -10,7 +10,7 @@ std::int64_t connectivity_cost(const PatternTable& table, std::span<const std::u
   std::int64_t cost = 0;
   std::vector<std::size_t> seen(table.part_count, ~std::size_t{0});
   for (std::size_t pattern = 0; pattern < table.size(); ++pattern) {
-    for (const std::uint16_t item : table.items_of(pattern)) {
+    for (const std::uint32_t item : table.items_of(pattern)) {
       const std::size_t part = part_of_item[item];
       if (part == table.home[pattern] || seen[part] == pattern) continue;
       seen[part] = pattern;
@@ -20,7 +20,7 @@ std::int64_t connectivity_cost(const PatternTable& table, std::span<const std::u
   return cost;
 }
 
-Partition::Partition(const PatternTable& table, std::span<const std::uint16_t> part_of_item)
+Partition::Partition(const PatternTable& table, std::span<const std::uint16_t> part_of_item, bool swaps)
     : table_(table),
       parts_(table.part_count),
       part_(part_of_item.begin(), part_of_item.end()),
@@ -29,9 +29,9 @@ Partition::Partition(const PatternTable& table, std::span<const std::uint16_t> p
       reach_(table.size() * parts_),
       freed_(table.item_count),
       entered_(table.item_count * parts_),
-      alone_(table.item_count * table.item_count) {
+      alone_(swaps ? table.item_count * table.item_count : 0) {
   MOESAIC_CHECK(part_.size() == table.item_count);
-  for (const std::uint16_t item : table.items) ++first_[item + 1u];
+  for (const std::uint32_t item : table.items) ++first_[item + 1u];
   for (std::size_t e = 0; e < items(); ++e) first_[e + 1] += first_[e];
   std::vector<std::uint32_t> next(first_.begin(), first_.end() - 1);
   std::int64_t total = 0;
@@ -41,7 +41,7 @@ Partition::Partition(const PatternTable& table, std::span<const std::uint16_t> p
     const auto weight = static_cast<std::int32_t>(table.weight[pattern]);
     total += weight;
     std::uint8_t* reach = &reach_[pattern * parts_];
-    for (const std::uint16_t item : members) {
+    for (const std::uint32_t item : members) {
       MOESAIC_CHECK(part_[item] < parts_);
       patterns_[next[item]++] = static_cast<std::uint32_t>(pattern);
       ++reach[part_[item]];
@@ -52,9 +52,9 @@ Partition::Partition(const PatternTable& table, std::span<const std::uint16_t> p
         cost_ += weight;
         continue;
       }
-      for (const std::uint16_t item : members) entered_[item * parts_ + p] += weight;
+      for (const std::uint32_t item : members) entered_[item * parts_ + p] += weight;
     }
-    for (const std::uint16_t item : members) {
+    for (const std::uint32_t item : members) {
       if (reach[part_[item]] == 1 && part_[item] != table.home[pattern]) only(pattern, item, weight);
     }
   }
@@ -64,8 +64,9 @@ Partition::Partition(const PatternTable& table, std::span<const std::uint16_t> p
 /// `item` is (weight > 0) or is no longer (< 0) the only one of its pattern on its part.
 void Partition::only(std::size_t pattern, std::size_t item, std::int32_t weight) {
   freed_[item] += weight;
+  if (alone_.empty()) return;
   std::int32_t* alone = &alone_[item * items()];
-  for (const std::uint16_t other : table_.items_of(pattern)) alone[other] += weight;
+  for (const std::uint32_t other : table_.items_of(pattern)) alone[other] += weight;
 }
 
 void Partition::move(std::size_t item, std::size_t to) {
@@ -77,14 +78,14 @@ void Partition::move(std::size_t item, std::size_t to) {
     const auto weight = static_cast<std::int32_t>(table_.weight[pattern]);
     std::uint8_t* reach = &reach_[pattern * parts_];
     const auto on = [&](std::size_t part) {  // the other item of the pattern on `part`
-      return *std::ranges::find_if(members, [&](std::uint16_t m) { return m != item && part_[m] == part; });
+      return *std::ranges::find_if(members, [&](std::uint32_t m) { return m != item && part_[m] == part; });
     };
     const unsigned before_from = reach[from]--, before_to = reach[to]++;
     if (from != home) {
       if (before_from == 1) {
         cost_ -= weight;
         if (to == home || before_to != 0) only(pattern, item, -weight);  // else it stays alone, on `to`
-        for (const std::uint16_t m : members) entered_[m * parts_ + from] += weight;
+        for (const std::uint32_t m : members) entered_[m * parts_ + from] += weight;
       } else if (before_from == 2) {
         only(pattern, on(from), weight);
       }
@@ -93,7 +94,7 @@ void Partition::move(std::size_t item, std::size_t to) {
       if (before_to == 0) {
         cost_ += weight;
         if (from == home || before_from != 1) only(pattern, item, weight);
-        for (const std::uint16_t m : members) entered_[m * parts_ + to] -= weight;
+        for (const std::uint32_t m : members) entered_[m * parts_ + to] -= weight;
       } else if (before_to == 1) {
         only(pattern, on(to), -weight);
       }

@@ -29,7 +29,8 @@ class Partition {
  public:
   /// Keeps a reference to `table`. REQUIRES: part_of_item[e] < parts, table weights sum below 2^31,
   /// patterns of at most 255 items. O(rows x parts + E^2).
-  Partition(const PatternTable& table, std::span<const std::uint16_t> part_of_item);
+  /// Without `swaps` the pair table is not kept and swap_delta() must not be called: O(rows x parts).
+  Partition(const PatternTable& table, std::span<const std::uint16_t> part_of_item, bool swaps = true);
 
   std::int64_t cost() const { return cost_; }
   std::size_t items() const { return part_.size(); }

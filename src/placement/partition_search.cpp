@@ -173,16 +173,16 @@ std::vector<std::uint16_t> balanced_assignment(std::span<const std::int64_t> loa
   }
 }
 
-std::vector<std::uint16_t> demand_assignment(const PatternTable& table) {
+std::vector<std::uint16_t> demand_assignment(const PatternTable& table, std::size_t capacity) {
   const std::size_t items = table.item_count, parts = table.part_count;
-  MOESAIC_CHECK(parts > 0 && items % parts == 0);
+  MOESAIC_CHECK(parts * capacity >= items);
   std::vector<std::int64_t> demand(items * parts);
   for (std::size_t pattern = 0; pattern < table.size(); ++pattern) {
-    for (const std::uint16_t item : table.items_of(pattern)) {
+    for (const std::uint32_t item : table.items_of(pattern)) {
       demand[item * parts + table.home[pattern]] += table.weight[pattern];
     }
   }
-  std::vector<std::size_t> order(items * parts), room(parts, items / parts);
+  std::vector<std::size_t> order(items * parts), room(parts, capacity);
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_sort(order, [&](std::size_t x, std::size_t y) { return demand[x] > demand[y]; });
   constexpr std::uint16_t kNone = 0xFFFF;

@@ -35,9 +35,10 @@ std::vector<std::uint16_t> balanced_assignment(std::span<const std::int64_t> loa
 std::int64_t largest_load(std::span<const std::int64_t> load_of_item,
                           std::span<const std::uint16_t> part_of_item, std::size_t parts);
 
-/// Greedy by demand: (item, part) pairs by descending copies saved were the part the home of the item's
-/// patterns, each item to the first such part with room (arXiv:2604.23150, section 4.2, exact capacity).
-std::vector<std::uint16_t> demand_assignment(const PatternTable& table);
+/// Greedy by demand: (item, part) pairs by descending rows of the item from that home, each item to the
+/// first part with room (arXiv:2604.23150, section 4.2, exact capacity). REQUIRES: parts x capacity holds
+/// all items.
+std::vector<std::uint16_t> demand_assignment(const PatternTable& table, std::size_t capacity);
 
 struct SearchOptions {
   std::size_t iterations = 1000;  ///< swaps a start

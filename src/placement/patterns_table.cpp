@@ -9,21 +9,21 @@
 namespace moesaic::placement {
 namespace {
 
-std::uint64_t hash_of(std::span<const std::uint16_t> items, std::size_t home) {
+std::uint64_t hash_of(std::span<const std::uint32_t> items, std::size_t home) {
   std::uint64_t hash = home;
-  for (const std::uint16_t item : items) hash = (hash ^ item) * 0x9E3779B97F4A7C15u;
+  for (const std::uint32_t item : items) hash = (hash ^ item) * 0x9E3779B97F4A7C15u;
   return splitmix64(hash);
 }
 
 }  // namespace
 
 PatternBuilder::PatternBuilder(std::size_t item_count, std::size_t part_count) : slots_(1024) {
-  MOESAIC_CHECK(item_count <= limits::kMaxExperts && part_count <= limits::kMaxGpus);
+  MOESAIC_CHECK(part_count <= limits::kMaxGpus);
   table_.item_count = item_count;
   table_.part_count = part_count;
 }
 
-void PatternBuilder::add(std::span<const std::uint16_t> items, std::size_t home, std::uint32_t weight) {
+void PatternBuilder::add(std::span<const std::uint32_t> items, std::size_t home, std::uint32_t weight) {
   if (items.empty()) return;
   const std::uint64_t hash = hash_of(items, home);
   std::size_t slot = hash & (slots_.size() - 1);
@@ -53,26 +53,28 @@ void PatternBuilder::grow() {
   }
 }
 
-PatternTable token_patterns(const traffic::LayerTokens& tokens, const Topology& topology, Attention attention,
-                            std::size_t experts, const PatternOptions& options) {
+PatternTable mapped_patterns(const traffic::LayerTokens& tokens, const Topology& topology,
+                             Attention attention, std::size_t item_count, const PatternOptions& options,
+                             const ItemOfRow& item_of) {
   std::size_t total = 0;
   for (const traffic::Segment& segment : tokens.segments) total += segment.count;
   const std::size_t wanted = options.max_tokens == 0 ? total : std::min(total, options.max_tokens);
-  PatternBuilder builder(experts, topology.gpus());
-  std::vector<std::uint16_t> row;
+  PatternBuilder builder(item_count, topology.gpus());
+  std::vector<std::uint32_t> row;
   std::size_t credit = 0;  // Bresenham: takes `wanted` of `total` tokens, evenly spread
   for (const traffic::Segment& segment : tokens.segments) {
     for (std::size_t j = 0; j < segment.count; ++j) {
+      const std::size_t position = segment.position + j;
+      const std::size_t home = index(topology.source_gpu(segment.home, position, attention));
+      row.clear();
+      for (const ExpertId expert : tokens.experts.subspan((segment.begin + j) * tokens.k, tokens.k)) {
+        if (expert != kMissingExpert) row.push_back(item_of(index(expert), segment, position, home));
+      }
       credit += wanted;
       if (credit < total) continue;
       credit -= total;
-      const std::size_t home = index(topology.source_gpu(segment.home, segment.position + j, attention));
-      row.clear();
-      for (const ExpertId expert : tokens.experts.subspan((segment.begin + j) * tokens.k, tokens.k)) {
-        if (expert != kMissingExpert) row.push_back(static_cast<std::uint16_t>(expert));
-      }
       if (options.single_rows) {
-        for (const std::uint16_t& item : row) builder.add(std::span(&item, 1), home, 1);
+        for (const std::uint32_t& item : row) builder.add(std::span(&item, 1), home, 1);
         continue;
       }
       std::ranges::sort(row);
@@ -82,15 +84,24 @@ PatternTable token_patterns(const traffic::LayerTokens& tokens, const Topology& 
   return builder.take();
 }
 
-PatternTable project(const PatternTable& table, std::span<const std::uint16_t> new_item,
+PatternTable token_patterns(const traffic::LayerTokens& tokens, const Topology& topology, Attention attention,
+                            std::size_t experts, const PatternOptions& options) {
+  return mapped_patterns(tokens, topology, attention, experts, options,
+                         [](std::size_t expert, const traffic::Segment&, std::size_t, std::size_t) {
+                           return static_cast<std::uint32_t>(expert);
+                         });
+}
+
+PatternTable project(const PatternTable& table, std::span<const std::uint32_t> new_item,
                      std::size_t item_count, std::span<const std::uint16_t> new_home,
                      std::size_t part_count) {
   MOESAIC_CHECK(new_item.size() == table.item_count && new_home.size() == table.part_count);
   PatternBuilder builder(item_count, part_count);
-  std::vector<std::uint16_t> row;
+  std::vector<std::uint32_t> row;
   for (std::size_t pattern = 0; pattern < table.size(); ++pattern) {
+    if (new_home[table.home[pattern]] == kNoHome) continue;
     row.clear();
-    for (const std::uint16_t item : table.items_of(pattern)) {
+    for (const std::uint32_t item : table.items_of(pattern)) {
       if (new_item[item] != kLeftOut) row.push_back(new_item[item]);
     }
     builder.add(row, new_home[table.home[pattern]], table.weight[pattern]);
@@ -101,7 +112,7 @@ PatternTable project(const PatternTable& table, std::span<const std::uint16_t> n
 std::vector<std::int64_t> item_rows(const PatternTable& table) {
   std::vector<std::int64_t> rows(table.item_count);
   for (std::size_t pattern = 0; pattern < table.size(); ++pattern) {
-    for (const std::uint16_t item : table.items_of(pattern)) rows[item] += table.weight[pattern];
+    for (const std::uint32_t item : table.items_of(pattern)) rows[item] += table.weight[pattern];
   }
   return rows;
 }

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -18,12 +19,12 @@ struct PatternTable {
   std::size_t item_count = 0;             ///< E
   std::size_t part_count = 0;             ///< homes are below it
   std::vector<std::uint32_t> offsets{0};  ///< [patterns + 1] into items
-  std::vector<std::uint16_t> items;       ///< ascending and distinct within a pattern
+  std::vector<std::uint32_t> items;       ///< ascending and distinct within a pattern
   std::vector<std::uint16_t> home;        ///< [patterns]
   std::vector<std::uint32_t> weight;      ///< [patterns]
 
   std::size_t size() const { return home.size(); }
-  std::span<const std::uint16_t> items_of(std::size_t pattern) const {
+  std::span<const std::uint32_t> items_of(std::size_t pattern) const {
     return std::span(items).subspan(offsets[pattern], offsets[pattern + 1] - offsets[pattern]);
   }
 };
@@ -34,7 +35,7 @@ class PatternBuilder {
   PatternBuilder(std::size_t item_count, std::size_t part_count);
   /// REQUIRES: items ascending, distinct, below item_count; home < part_count. O(items) expected.
   /// An empty set is dropped: it costs nothing anywhere.
-  void add(std::span<const std::uint16_t> items, std::size_t home, std::uint32_t weight);
+  void add(std::span<const std::uint32_t> items, std::size_t home, std::uint32_t weight);
   PatternTable take() { return std::move(table_); }
 
  private:
@@ -56,13 +57,24 @@ struct PatternOptions {
 PatternTable token_patterns(const traffic::LayerTokens& tokens, const Topology& topology, Attention attention,
                             std::size_t experts, const PatternOptions& options);
 
-inline constexpr std::uint16_t kLeftOut = 0xFFFF;
+/// Names the item of a row: (expert, its request's segment, position in the request, source GPU). Called
+/// once a recorded row, in token order, thinned tokens too; must rise with the expert.
+using ItemOfRow = std::function<std::uint32_t(std::size_t expert, const traffic::Segment& segment,
+                                              std::size_t position, std::size_t source)>;
+/// As above with items named by `item_of`, below item_count.
+PatternTable mapped_patterns(const traffic::LayerTokens& tokens, const Topology& topology,
+                             Attention attention, std::size_t item_count, const PatternOptions& options,
+                             const ItemOfRow& item_of);
+
+inline constexpr std::uint32_t kLeftOut = 0xFFFFFFFF;
+
+inline constexpr std::uint16_t kNoHome = 0xFFFF;
 
 /// The table seen through maps: item i becomes new_item[i] (kLeftOut drops it), home h becomes
-/// new_home[h]. Node level: items as they are, GPU -> node. Inside a node: its experts numbered from 0,
-/// GPU -> index in its node, since a copy lands on the GPU with the home's local index and the home's
-/// own GPU has that index too. REQUIRES: new_item keeps the order of the items it keeps.
-PatternTable project(const PatternTable& table, std::span<const std::uint16_t> new_item,
+/// new_home[h] (kNoHome drops its patterns). Node level: items as they are, GPU -> node. Inside a node: its
+/// experts numbered from 0, GPU -> index in its node, since a copy lands on the GPU with the home's local
+/// index and the home's own GPU has that index too. REQUIRES: new_item keeps the order of the items it keeps.
+PatternTable project(const PatternTable& table, std::span<const std::uint32_t> new_item,
                      std::size_t item_count, std::span<const std::uint16_t> new_home, std::size_t part_count);
 
 /// Rows of every item, from the patterns.

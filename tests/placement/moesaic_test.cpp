@@ -1,3 +1,5 @@
+#include <limits>
+
 #include "core/balance.hpp"
 #include "placement/algorithms.hpp"
 #include "placement/planted_demand.hpp"
@@ -37,6 +39,48 @@ TEST(Moesaic, SendsFarFewerCopiesThanLinearInsideTheLoadLimit) {
     for (std::size_t g = 0; g < 8; ++g) nodes[g / 2] += t.gpu_rows[g];
     EXPECT_LE(max_over_mean(nodes), 1.3) << row;
   }
+}
+
+RC_GTEST_PROP(Moesaic, PutsCopiesOfAnExpertOnDistinctGpusWhateverTheSlots, ()) {
+  const Topology topology{.nodes = *rc::gen::elementOf(std::vector<std::size_t>{1, 2, 3}),
+                          .gpus_per_node = *rc::gen::elementOf(std::vector<std::size_t>{1, 2, 3})};
+  constexpr std::size_t kExperts = 10;
+  const std::size_t least = (kExperts + topology.gpus() - 1) / topology.gpus();
+  const std::size_t slots = *rc::gen::inRange<std::size_t>(least, kExperts + 1);
+  const dispatch::Rule rule =
+      *rc::gen::elementOf(std::vector(std::begin(dispatch::kRules), std::end(dispatch::kRules)));
+  const PlantedDemand demand(
+      {.layers = 1, .experts = kExperts, .homes = topology.gpus(), .requests = 8, .tokens = 10});
+  const Problem problem{.demand = demand,
+                        .topology = topology,
+                        .slots_per_gpu = slots,
+                        .objective = {.rule = rule},
+                        .per_expert = *rc::gen::arbitrary<bool>()};
+  const auto plan = moesaic().place(problem);
+  RC_ASSERT(plan.has_value());
+  for (std::size_t gpu = 0; gpu < topology.gpus(); ++gpu) {
+    std::vector<ExpertId> on(
+        plan->placement.layer(0).begin() + static_cast<std::ptrdiff_t>(gpu * slots),
+        plan->placement.layer(0).begin() + static_cast<std::ptrdiff_t>((gpu + 1) * slots));
+    std::ranges::sort(on);
+    RC_ASSERT(std::ranges::adjacent_find(on) == on.end());
+  }
+}
+
+TEST(Moesaic, ReplicasSaveCopiesUnderTheLocalRule) {
+  const PlantedDemand demand({.layers = 2, .experts = 16, .homes = 4, .requests = 40});
+  Problem problem{
+      .demand = demand, .topology = {.nodes = 4, .gpus_per_node = 1}, .slots_per_gpu = 4, .objective = {}};
+  std::int64_t before = std::numeric_limits<std::int64_t>::max();
+  for (const std::size_t slots : {4, 6, 8, 16}) {
+    problem.slots_per_gpu = slots;
+    const auto plan = moesaic().place(problem);
+    ASSERT_TRUE(plan) << plan.error().message;
+    const std::int64_t copies = node_copies(demand, plan->placement, {});
+    EXPECT_LT(copies, before) << slots;
+    before = copies;
+  }
+  EXPECT_EQ(before, 0);  // every node holds every expert
 }
 
 TEST(Moesaic, MakesTheSameBytesAtOneAndTwoThreads) {

@@ -14,9 +14,9 @@ namespace {
 using testing::Planted;
 using testing::PlantedDemand;
 
-std::vector<std::uint16_t> iota(std::size_t count) {
-  std::vector<std::uint16_t> all(count);
-  std::iota(all.begin(), all.end(), std::uint16_t{0});
+std::vector<std::uint32_t> iota(std::size_t count) {
+  std::vector<std::uint32_t> all(count);
+  std::iota(all.begin(), all.end(), 0u);
   return all;
 }
 
@@ -41,7 +41,7 @@ std::vector<std::uint16_t> full_parts(std::size_t items, std::size_t parts, Pcg3
 
 TEST(PatternTable, MergesEqualTokensAndKeepsEveryRow) {
   PatternBuilder builder(5, 2);
-  const std::vector<std::uint16_t> a = {0, 3}, b = {1};
+  const std::vector<std::uint32_t> a = {0, 3}, b = {1};
   builder.add(a, 0, 1);
   builder.add(b, 0, 1);
   builder.add(a, 0, 2);
@@ -88,10 +88,11 @@ RC_GTEST_PROP(Partition, EqualsTheTrafficReferenceAtNodesAndInsideThem, ()) {
             expected.dedup.node);
   std::int64_t gpu_copies = 0;
   for (std::size_t node = 0; node < 3; ++node) {
-    std::vector<std::uint16_t> local(12, kLeftOut), part;
+    std::vector<std::uint32_t> local(12, kLeftOut);
+    std::vector<std::uint16_t> part;
     for (std::size_t e = 0; e < 12; ++e) {
       if (node_of[e] != node) continue;
-      local[e] = static_cast<std::uint16_t>(part.size());
+      local[e] = static_cast<std::uint32_t>(part.size());
       part.push_back(gpu_of[e] % 2);
     }
     gpu_copies += connectivity_cost(project(sources, local, 4, index_of_gpu, 2), part);
@@ -154,7 +155,8 @@ TEST(SearchPartition, FindsTheOptimumOfSmallCases) {
     const auto load = item_rows(table);
     const auto balanced = balanced_assignment(load, parts);
     const Loads loads{.of_item = load, .limit = largest_load(load, balanced, parts) + random.below(20)};
-    const std::vector<std::vector<std::uint16_t>> starts = {balanced, demand_assignment(table)};
+    const std::vector<std::vector<std::uint16_t>> starts = {balanced,
+                                                            demand_assignment(table, items / parts)};
     SearchStats stats;
     const auto found = search_partition(table, loads, starts, {}, random, &stats);
     EXPECT_EQ(excess(loads, found, parts), 0) << seed;
