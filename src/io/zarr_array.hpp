@@ -1,6 +1,7 @@
 // Arrays in a folder: zarr.json and the chunk files beside it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -82,7 +83,7 @@ class ZarrReader {
   std::unique_ptr<Cache> cache_;
 };
 
-/// Elements of a chunk of a column.
+/// Elements of a chunk of a column; a shorter column is one chunk.
 inline constexpr std::uint64_t kColumnChunk = 65'536;
 
 /// Writes `folder` with the one-dimensional `array` of these bytes, all files synced. Returns its
@@ -95,7 +96,7 @@ Result<Hash128> write_column(FileSystem& files, const std::string& folder, std::
                              Json attributes = {}) {
   const ZarrArray array{.type = zarr_type<T>(),
                         .shape = {values.size()},
-                        .chunk = {kColumnChunk},
+                        .chunk = {std::clamp<std::uint64_t>(values.size(), 1, kColumnChunk)},
                         .inner = {},
                         .attributes = std::move(attributes)};
   return write_column_bytes(files, folder, array, std::as_bytes(values));

@@ -70,6 +70,7 @@ Status write_count_rows(io::FileSystem& files, const std::string& store, const s
 Result<std::vector<CountRow>> read_count_rows(io::FileSystem& files, const std::string& store,
                                               std::uint64_t expected, const RequestTable& requests) {
   const std::string folder = io::join_path(store, "row");
+  MOESAIC_TRY(check_group(files, folder));
   MOESAIC_ASSIGN(const auto request, read_rows<std::uint32_t>(files, folder + "/request", expected));
   MOESAIC_ASSIGN(const auto window, read_rows<std::uint32_t>(files, folder + "/window", expected));
   MOESAIC_ASSIGN(const auto phase, read_rows<std::uint8_t>(files, folder + "/phase", expected));

@@ -78,6 +78,13 @@ Status write_group(io::FileSystem& files, const std::string& folder, const Json&
   return files.sync_directory(folder);
 }
 
+Status check_group(io::FileSystem& files, const std::string& folder) {
+  const std::string path = io::join_path(folder, "zarr.json");
+  MOESAIC_ASSIGN(const std::string text, io::read_file(files, path, limits::kMaxConfigBytes));
+  MOESAIC_TRY(io::parse_group_metadata(text, path));
+  return {};
+}
+
 Json labels_json(const std::vector<std::string>& labels) {
   Json::Array array;
   for (const std::string& label : labels) array.emplace_back(label);
@@ -126,6 +133,7 @@ Status write_requests(io::FileSystem& files, const std::string& store, const Req
 
 Result<RequestTable> read_requests(io::FileSystem& files, const std::string& store, std::uint64_t tokens) {
   const std::string folder = io::join_path(store, "request");
+  MOESAIC_TRY(check_group(files, folder));
   RequestTable requests;
   MOESAIC_ASSIGN(const io::ZarrReader starts, io::ZarrReader::open(files, folder + "/start"));
   MOESAIC_ASSIGN(requests.start, starts.read_column<std::uint64_t>(limits::kMaxRequests));

@@ -27,6 +27,9 @@ Status write_store_column(io::FileSystem& files, const std::string& store, const
 /// Writes a group's zarr.json, synced, and syncs its folder.
 Status write_group(io::FileSystem& files, const std::string& folder, const Json& attributes);
 
+/// Errors when `folder` is no group.
+Status check_group(io::FileSystem& files, const std::string& folder);
+
 /// The labels of a column of codes: its attribute "labels", unique strings.
 Result<std::vector<std::string>> parse_labels(const Json& attributes, const std::string& where);
 Json labels_json(const std::vector<std::string>& labels);
