@@ -16,6 +16,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "Help of every subcommand");
   app::Context context{.files = io::real_files(), .status = {}};
+  app::add_info(app, context);
   app::add_plan(app, context);
   app::add_evaluate(app, context);
   app::add_compare(app, context);
