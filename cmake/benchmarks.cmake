@@ -14,3 +14,7 @@ foreach(_source IN LISTS _benches)
   endforeach()
   set_target_properties(bench_${_question} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 endforeach()
+# The peer that json_import is compared with.
+if(TARGET bench_json_import)
+  target_link_libraries(bench_json_import PRIVATE simdjson::simdjson)
+endif()

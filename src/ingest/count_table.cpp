@@ -58,11 +58,13 @@ Result<std::uint16_t> CountTable::domain(std::string_view name) {
   return static_cast<std::uint16_t>(found - domains.begin());
 }
 
-std::uint32_t CountTable::request(std::string id, std::uint16_t domain) {
+std::uint32_t CountTable::request(const std::string& id, std::uint16_t domain) {
+  std::string unique = id;
+  for (std::size_t n = ++ids_[id]; n > 1; n = ++ids_[unique]) unique = fmt::format("{}#{}", id, n);
   requests_.start.push_back(0);
   requests_.prefill_tokens.push_back(0);
   requests_.decode_tokens.push_back(0);
-  requests_.id.push_back(std::move(id));
+  requests_.id.push_back(std::move(unique));
   requests_.domain.push_back(domain);
   return static_cast<std::uint32_t>(requests_.size() - 1);
 }

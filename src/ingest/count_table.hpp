@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "core/ids.hpp"
@@ -34,8 +35,8 @@ class CountTable {
 
   /// Code of a domain for CountRow::domain. At most 65,536 of them, else bad input.
   Result<std::uint16_t> domain(std::string_view name);
-  /// A new request for CountRow::request.
-  std::uint32_t request(std::string id, std::uint16_t domain);
+  /// A new request for CountRow::request. A repeated id is made unique by "#2", "#3", ...
+  std::uint32_t request(const std::string& id, std::uint16_t domain);
 
   /// Adds counts [planes, experts], none negative. REQUIRES: expect(); the sizes fit.
   void add(const trace::CountRow& row, std::span<const double> counts);
@@ -51,6 +52,7 @@ class CountTable {
   CountPlanes planes_;
   bool started_ = false;
   trace::RequestTable requests_;
+  std::unordered_map<std::string, std::size_t> ids_;  ///< how often each was asked for
   std::vector<trace::CountRow> rows_;
   std::vector<double> counts_;  ///< [rows, planes, experts]
 };

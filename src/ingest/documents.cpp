@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/limits.hpp"
+#include "core/random.hpp"
 #include "io/archive.hpp"
 #include "io/byte_stream.hpp"
 
@@ -22,6 +23,8 @@ bool cut_suffix(std::string& name, std::string_view suffix) {
   name.resize(name.size() - suffix.size());
   return true;
 }
+
+bool is_packed(const std::string& path) { return io::without_compression(path).size() != path.size(); }
 
 /// "" for paths without a folder of their own ("x.json", "./x.json", "/x.json").
 std::string folder_name(const std::string& path) {
@@ -101,8 +104,7 @@ struct Documents::Impl {
     out.folder = folder_name(file.path);
     out.source = file.source;
     out.named = file.named;
-    const bool packed = io::without_compression(file.path).size() != file.path.size();
-    out.size = packed ? kUsualRatio * file.size : file.size;
+    out.size = is_packed(file.path) ? kUsualRatio * file.size : file.size;
     return out;
   }
 
@@ -168,21 +170,29 @@ Result<std::optional<Document>> Documents::next() {
 std::uint64_t Documents::given() const { return impl_->given; }
 
 std::string Documents::digest() const {
-  // FNV-1a (Fowler, Noll, Vo): the digest tells an interrupted import's sources from others', no more.
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const Impl::File& file : impl_->list) {
-    for (char c : fmt::format("{}:{}\n", file.path, file.size)) {
-      hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-    }
-  }
+  std::uint64_t hash = 0;
+  for (const Impl::File& file : impl_->list) hash = counter_hash({hash, hash_bytes(file.path), file.size});
   return fmt::format("{:016x}", hash);
 }
 
 Status Documents::load(Document& document) const {
   if (document.loaded) return {};
-  MOESAIC_ASSIGN(document.bytes,
-                 io::read_maybe_compressed(impl_->files, document.path, limits::kMaxDocumentBytes));
-  document.bytes.reserve(document.bytes.size() + kPadding);
+  if (is_packed(document.path)) {
+    MOESAIC_ASSIGN(document.bytes,
+                   io::read_maybe_compressed(impl_->files, document.path, limits::kMaxDocumentBytes));
+    document.bytes.reserve(document.bytes.size() + kPadding);
+  } else {
+    MOESAIC_ASSIGN(const auto file, impl_->files.open(document.path));
+    if (file->size() > limits::kMaxDocumentBytes) {
+      return bad_input(fmt::format("{}: {} bytes, expected at most {} in one document", document.path,
+                                   file->size(), limits::kMaxDocumentBytes));
+    }
+    // Room once, so that neither growing nor padding moves the bytes again.
+    const auto size = static_cast<std::size_t>(file->size());
+    document.bytes.reserve(size + kPadding);
+    document.bytes.resize(size);
+    MOESAIC_TRY(io::read_exactly(*file, document.path, 0, std::as_writable_bytes(std::span(document.bytes))));
+  }
   document.loaded = true;
   return {};
 }

@@ -52,8 +52,8 @@ class Documents {
   /// a source that is itself a file which the filter does not take.
   Result<std::optional<Document>> next();
 
-  /// Reads (and unpacks) `document` unless it is loaded. Thread-safe. Errors: unreadable, damaged, or
-  /// larger than limits::kMaxDocumentBytes.
+  /// Reads (and unpacks) `document` unless it is loaded; memory that document.bytes has is used. Thread-safe.
+  /// Errors: unreadable, damaged, or larger than limits::kMaxDocumentBytes.
   Status load(Document& document) const;
 
   /// The first bytes (at most `bytes`) of `document` unpacked, without loading it.

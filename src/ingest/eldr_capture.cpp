@@ -151,7 +151,7 @@ class Reader {
       trace::CountRow row;
       row.phase = Phase::kPrefill;
       MOESAIC_ASSIGN(row.domain, table.domain(frame.domain));
-      row.request = table.request(std::move(frame.id), row.domain);
+      row.request = table.request(frame.id, row.domain);
       table.add(row, frame.counts);
     }
     return table.write(context_.output, first_);

@@ -17,6 +17,7 @@ extern const Importer kSglangPerPass;       // sglang-per-pass
 extern const Importer kSglangPerToken;      // sglang-per-token
 extern const Importer kTrtllmStatistics;    // trtllm-statistics
 extern const Importer kArrayFolder;         // array-folder
+extern const Importer kCsvCounts;           // csv-counts
 extern const Importer kNumpy;               // numpy
 
 }  // namespace moesaic::ingest

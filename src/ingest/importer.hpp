@@ -17,6 +17,7 @@
 #include "ingest/output.hpp"
 #include "io/files.hpp"
 #include "trace/trace.hpp"
+#include "trace/writer.hpp"
 
 namespace moesaic {
 class ThreadPool;
@@ -29,20 +30,21 @@ struct Progress {
 };
 
 struct ImportOptions {
-  std::string output;  ///< path of the store
-  std::string format;  ///< name of an importer; "" = recognise it
+  std::string output{};  ///< path of the store
+  std::string format{};  ///< name of an importer; "" = recognise it
   /// What --model (or --shape) says. An importer refuses what contradicts it. `layers` may be empty when
   /// only their number is known: then model_layers is the number of planes, and 0 of anything = unknown.
-  std::optional<ModelShape> shape;
+  std::optional<ModelShape> shape{};
   /// A preset whose name stands in a document's path, or nothing. A guess: where the data contradict it,
   /// it is dropped.
-  std::function<std::optional<ModelShape>(std::string_view path)> shape_by_path;
-  std::string domain;          ///< label of every request; "" = as the format says, else the folder's name
-  std::string domain_key;      ///< key of an index that holds the label, for formats with several
-  std::string axes;            ///< of a 3-D array: "tlk", "wle", "rle", ...; "" = as recognised
-  bool force = false;          ///< replace an existing store
-  ThreadPool* pool = nullptr;  ///< parses and compresses; nullptr = on the caller
-  std::function<void(const Progress&)> progress;  ///< called now and then on the caller's thread
+  std::function<std::optional<ModelShape>(std::string_view path)> shape_by_path{};
+  std::string domain{};         ///< label of every request; "" = as the format says, else the folder's name
+  std::string domain_key{};     ///< key of an index that holds the label, for formats with several
+  std::string axes{};           ///< of a 3-D array: "tlk", "wle", "rle", ...; "" = as recognised
+  bool force = false;           ///< replace an existing store
+  trace::StoreLayout layout{};  ///< of token stores; tests use small shards
+  ThreadPool* pool = nullptr;   ///< parses and compresses; nullptr = on the caller
+  std::function<void(const Progress&)> progress{};  ///< called now and then on the caller's thread
 };
 
 /// What an importer works with. Documents whose name it does not take are already left out.

@@ -65,9 +65,9 @@ class Reader {
 
   tl::unexpected<Error> fail(simdjson::error_code error, std::size_t byte, std::string_view expected) const {
     return bad_input(
-        fmt::format("{}: byte {}: {}, expected {} (a moe-trace file is a list of objects {{\"<layer>\": "
-                    "null | [[id, ...], ...]}})",
-                    document_.path, byte, simdjson::error_message(error), expected));
+        fmt::format("{}: byte {}: expected {} (a moe-trace file is a list of objects {{\"<layer>\": null | "
+                    "[[id, ...], ...]}}); the JSON parser says: {}",
+                    document_.path, byte, expected, simdjson::error_message(error)));
   }
 
   tl::unexpected<Error> refuse(std::size_t byte, std::string_view what) const {

@@ -125,7 +125,8 @@ Status Output::open_tokens(const ModelShape& shape, trace::IdOrder order, bool w
                                      .order = order,
                                      .weights = weights,
                                      .fingerprint = fingerprint_,
-                                     .pool = options_.pool};
+                                     .pool = options_.pool,
+                                     .layout = options_.layout};
   MOESAIC_ASSIGN(trace::TokenWriter writer,
                  trace::TokenWriter::open(files_, options_.output, writer_shape, options));
   writer_ = std::make_unique<trace::TokenWriter>(std::move(writer));

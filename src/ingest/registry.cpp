@@ -9,9 +9,10 @@ namespace moesaic::ingest {
 std::span<const Importer* const> importers() {
   // Asked in this order: the narrow ones first.
   static constexpr std::array kTable = {
-      &kMoeTrace,         &kSglangGenerate,  &kVllmCompletion, &kSglangLogicalCount, &kVllmEplb,
-      &kEldrCapture,      &kEldrCalibration, &kSglangStat,     &kSglangPerPass,      &kSglangPerToken,
-      &kTrtllmStatistics, &kArrayFolder,     &kNumpy,
+      &kMoeTrace,      &kSglangGenerate, &kVllmCompletion,   &kSglangLogicalCount,
+      &kVllmEplb,      &kEldrCapture,    &kEldrCalibration,  &kSglangStat,
+      &kSglangPerPass, &kSglangPerToken, &kTrtllmStatistics, &kArrayFolder,
+      &kCsvCounts,     &kNumpy,
   };
   return kTable;
 }

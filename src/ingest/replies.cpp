@@ -76,8 +76,9 @@ class ReplyFile {
   }
 
   tl::unexpected<Error> fail(simdjson::error_code error) const {
-    return bad_input(fmt::format("{}: reply {}: {}, expected a list of replies, which are JSON objects",
-                                 document_.path, replies_, simdjson::error_message(error)));
+    return bad_input(fmt::format(
+        "{}: reply {}: expected a list of replies, which are JSON objects; the JSON parser says: {}",
+        document_.path, replies_, simdjson::error_message(error)));
   }
 
   Status add(std::string_view text, const std::string& where) {

@@ -18,6 +18,7 @@ namespace {
 // those of the first batch.
 constexpr std::uint64_t kBatchBytes = 32ull << 20;
 constexpr std::size_t kBatchDocuments = 256;
+constexpr std::size_t kKeptBuffer = 4u << 20;
 
 struct Item {
   Document document;
@@ -81,7 +82,7 @@ class PlaneMap {
   const ModelShape& shape() const { return shape_; }
 
   /// Divides documents that do not know their planes, once it is known how.
-  Status divide_all(std::vector<Item>& batch, const Output& output) {
+  Status divide_all(std::vector<Item>& batch, Output& output) {
     if (top_k_ == 0) {
       MOESAIC_TRY(find_top_k(batch, output));
       if (top_k_ == 0) return {};
@@ -176,7 +177,7 @@ class PlaneMap {
   }
 
  private:
-  Status find_top_k(const std::vector<Item>& batch, const Output& output) {
+  Status find_top_k(const std::vector<Item>& batch, Output& output) {
     const Item* first = nullptr;
     std::vector<std::span<const ExpertId>> blocks;
     for (const Item& item : batch) {
@@ -192,6 +193,11 @@ class PlaneMap {
       return {};
     }
     MOESAIC_ASSIGN(top_k_, infer_top_k(blocks, first->parsed.width, first->document.path));
+    output.anomalies().add(
+        "assumed",
+        fmt::format("A token's {} ids over all layers are taken as {} an MoE layer, because a larger "
+                    "number would repeat ids in a layer (--model says otherwise).",
+                    first->parsed.width, top_k_));
     return {};
   }
 
@@ -207,11 +213,16 @@ Status parse_batch(std::vector<Item>& batch, Documents& documents, const ParseDo
                    const ImportOptions& options) {
   const auto one = [&](std::size_t i) -> Status {
     Document& document = batch[i].document;
+    // Small documents share one buffer a thread: fresh memory for each costs more than parsing it.
+    thread_local std::string buffer;
+    if (!document.loaded) document.bytes = std::move(buffer);
     MOESAIC_TRY(documents.load(document));
     document.size = document.bytes.size();
     MOESAIC_ASSIGN(batch[i].parsed, parse(document, options));
-    document.bytes = std::string();
     document.loaded = false;
+    buffer = std::move(document.bytes);
+    document.bytes = std::string();
+    if (buffer.capacity() > kKeptBuffer) buffer = std::string();
     return {};
   };
   if (options.pool != nullptr) return options.pool->try_parallel_for(batch.size(), one);
@@ -238,10 +249,12 @@ Status import_token_documents(ImportContext& context, const ParseDocument& parse
   Batches batches(context.documents);
   PlaneMap map;
   Progress progress;
+  std::string first_path;
   std::vector<ExpertId> scratch;
   while (true) {
     MOESAIC_ASSIGN(std::vector<Item> batch, batches.next());
     if (batch.empty()) break;
+    if (first_path.empty()) first_path = batch.front().document.path;
     MOESAIC_TRY(parse_batch(batch, context.documents, parse, context.options));
     MOESAIC_TRY(map.divide_all(batch, context.output));
     if (!map.settled()) {
@@ -257,7 +270,9 @@ Status import_token_documents(ImportContext& context, const ParseDocument& parse
     if (context.options.progress) context.options.progress(progress);
   }
   if (!context.output.is_open()) {
-    return bad_input("the sources hold no token with experts, so there is nothing to import");
+    return bad_input(
+        fmt::format("{}: no token with experts in it, nor in a file after it; there is nothing to import",
+                    first_path.empty() ? "the sources" : first_path));
   }
   return context.output.finish_tokens();
 }

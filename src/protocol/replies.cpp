@@ -24,8 +24,8 @@ class Fields {
     return bad_input(fmt::format("{}: key \"{}\": expected {}", where_, key.substr(0, 64), expected));
   }
   tl::unexpected<Error> syntax(simdjson::error_code error) const {
-    return bad_input(fmt::format("{}: {}, expected a reply, which is one JSON object", where_,
-                                 simdjson::error_message(error)));
+    return bad_input(fmt::format("{}: expected a reply, which is one JSON object; the JSON parser says: {}",
+                                 where_, simdjson::error_message(error)));
   }
 
   Status number(std::string_view key, ondemand::value value, std::optional<std::uint64_t>& out) const {
