@@ -9,6 +9,9 @@ echo "== release: the default suite, then what is labelled slow"
 scripts/test.sh
 ctest --test-dir build/release -L slow --output-on-failure --no-tests=ignore
 
+echo "== memory of an import of a 5 GiB corpus"
+scripts/memory_check.sh 5
+
 echo "== clang 19"
 cmake -S . -B build/clang -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++-19 \
   -DMOESAIC_BENCHMARKS=OFF >/dev/null
