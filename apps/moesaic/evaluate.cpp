@@ -40,7 +40,7 @@ Result<std::vector<std::uint32_t>> listed_requests(Context& context, const trace
   }
   if (!wanted.empty()) {
     return bad_input(
-        fmt::format("{}: request \"{}\" and {} more are not in {}; list ids as `moesaic info --ids` does.",
+        fmt::format("{}: request \"{}\" and {} more are not in {}; the ids of a store are in its request/id column.",
                     path, *wanted.begin(), wanted.size() - 1, trace.path()));
   }
   return rows;

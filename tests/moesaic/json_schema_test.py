@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""The main job on the sample, each --json checked against its schema in docs/schemas.
+
+usage: json_schema_test.py PROGRAM SOURCE_FOLDER    (exit 77: python3-jsonschema is missing)
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+try:
+    import jsonschema
+except ImportError:
+    print("skipped: needs python3-jsonschema")
+    sys.exit(77)
+
+program, source = sys.argv[1], pathlib.Path(sys.argv[2])
+
+
+def schema(name):
+    return json.loads((source / "docs/schemas" / f"{name}.schema.json").read_text())
+
+
+def check(document, name):
+    jsonschema.validate(document, schema(name))
+    # A schema that takes anything proves nothing: the same document with a stray key must be refused.
+    try:
+        jsonschema.validate(dict(document, stray_key=1), schema(name))
+    except jsonschema.ValidationError:
+        return
+    sys.exit(f"docs/schemas/{name}.schema.json accepts a stray key")
+
+
+def run(name, *arguments):
+    out = subprocess.run([program, *arguments, "--json", "result.json"], capture_output=True, text=True)
+    if out.returncode != 0:
+        sys.exit(f"moesaic {' '.join(arguments)} exits {out.returncode}: {out.stderr}")
+    document = json.loads(pathlib.Path("result.json").read_text())
+    check(document, name)
+    return document
+
+
+with tempfile.TemporaryDirectory() as folder:
+    import os
+
+    os.chdir(folder)
+    where = ["--nodes", "2", "--gpus-per-node", "2"]
+    run("import", "import", str(source / "samples/moesaic-mini"), "-o", "t.zarr")
+    run("info", "info", "t.zarr")
+    planned = run("plan-result", "plan", "t.zarr", *where, "--extra-slots", "8", "-o", "plan.json")
+    check(json.loads(pathlib.Path("plan.json").read_text()), "plan")
+    evaluated = run("evaluate", "evaluate", "plan.json", "t.zarr", "--layers")
+    run("compare", "compare", "t.zarr", *where, "--splits", "2")
+    run("export", "export", "plan.json", "--to", "sglang", "-o", "sglang.json")
+    # evaluate, told nothing, must print what plan printed: same split, same homes, same objective.
+    for key in ("dedup", "per_expert", "node_max_over_mean", "gpu_max_over_mean", "home_max_over_mean", "tokens"):
+        if planned[key] != evaluated[key]:
+            sys.exit(f"plan says {key} = {planned[key]}, evaluate says {evaluated[key]}")
+for name, fixture in (("plan", "plan-v1"), ("router", "router-v1")):
+    check(json.loads((source / f"tests/data/artifact/{fixture}.json").read_text()), name)
+print("every --json fits its schema")
