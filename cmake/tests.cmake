@@ -41,6 +41,14 @@ endforeach()
 add_test(NAME build.includes_follow_the_module_table
   COMMAND ${CMAKE_COMMAND} -DROOT=${CMAKE_SOURCE_DIR} -P ${CMAKE_SOURCE_DIR}/cmake/check_includes.cmake)
 
+find_program(MOESAIC_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
+if(MOESAIC_PYTHON)
+  add_test(NAME moesaic.every_json_fits_its_schema
+    COMMAND ${MOESAIC_PYTHON} ${CMAKE_SOURCE_DIR}/tests/moesaic/json_schema_test.py
+      $<TARGET_FILE:moesaic> ${CMAKE_SOURCE_DIR})
+  set_tests_properties(moesaic.every_json_fits_its_schema PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+endif()
+
 # Each fuzz/<target>.cpp, with any compiler: <target>_corpus gives it every file of fuzz/corpus/<target>/.
 file(GLOB _fuzz_targets CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/fuzz/*.cpp)
 foreach(_source IN LISTS _fuzz_targets)
