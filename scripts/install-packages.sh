@@ -8,10 +8,10 @@ packages=(
   libzstd-dev libxxhash-dev libsimdjson-dev nlohmann-json3-dev libarchive-dev libyaml-cpp-dev
   libcli11-dev libfmt-dev libexpected-dev
   libgtest-dev librapidcheck-dev libbenchmark-dev
-  clang-format-19 python3 python3-numpy python3-jsonschema xz-utils nodejs npm
+  clang-format-19 python3 python3-jsonschema xz-utils nodejs npm
 )
 if [ "${1:-}" = nightly ]; then
-  packages+=(clang-19 clang-tidy-19 libclang-rt-19-dev valgrind time)
+  packages+=(python3-numpy clang-19 clang-tidy-19 libclang-rt-19-dev valgrind time)
 fi
 
 missing=()

@@ -1,5 +1,6 @@
 // moesaic: one program, one subcommand a job. Exit codes: 0 done, 1 the answer is no, 2 bad usage or
 // input, 3 environment.
+#include <csignal>
 #include <cstdio>
 #include <exception>
 
@@ -40,6 +41,8 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A file that may not grow is an error to report, as a full disk is, and not a reason to die.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     return run(argc, argv);
   } catch (const std::bad_alloc&) {

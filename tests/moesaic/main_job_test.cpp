@@ -1,0 +1,174 @@
+// The main job as its user runs it: the program, on the sample, as real processes.
+#include <sys/wait.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+
+#include "io/files.hpp"
+#include "io/json.hpp"
+#include "support/program.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace moesaic {
+namespace {
+
+using testing::run_moesaic;
+
+const char* const kSample = MOESAIC_SOURCE_DIR "/samples/moesaic-mini";
+
+class MainJob : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto imported = run_moesaic({"import", kSample, "-o", store()});
+    ASSERT_EQ(imported.exit_code, 0) << imported.err;
+  }
+
+  std::string store() const { return folder_ / "mini.zarr"; }
+  std::string at(const std::string& name) const { return folder_ / name; }
+
+  std::vector<std::string> plan(const std::string& output, std::vector<std::string> more = {}) const {
+    std::vector<std::string> arguments = {"plan", store(), "--nodes", "2", "--gpus-per-node",
+                                          "2",    "-o",    output};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+
+  std::string bytes(const std::string& path) const {
+    const auto text = io::read_file(io::real_files(), path, 64 << 20);
+    EXPECT_TRUE(text) << text.error().message;
+    return text.value_or("");
+  }
+
+  double number(const Json& json, std::initializer_list<std::string_view> path) const {
+    const Json* at = &json;
+    for (const std::string_view key : path) {
+      at = at->find(key);
+      if (at == nullptr) {
+        ADD_FAILURE() << "no key " << key;
+        return 0;
+      }
+    }
+    double value = 0;
+    EXPECT_TRUE(at->to_double(value));
+    return value;
+  }
+
+  const testing::TemporaryFolder folder_;
+};
+
+TEST_F(MainJob, PlansThatAreBetterThanChanceOnRequestsTheyHaveNotSeen) {
+  const auto planned = run_moesaic(plan(at("plan.json"), {"--json", at("result.json")}));
+  ASSERT_EQ(planned.exit_code, 0) << planned.err;
+  EXPECT_NE(planned.out.find("Scored on what it has not seen"), std::string::npos) << planned.out;
+  const auto result = io::read_json(io::real_files(), at("result.json"));
+  ASSERT_TRUE(result) << result.error().message;
+  const double own = number(*result, {"dedup", "node_copies_per_token_layer"});
+  EXPECT_GT(own, 0);
+  EXPECT_LT(own, number(*result, {"baselines", "random", "dedup", "node_copies_per_token_layer"}));
+}
+
+TEST_F(MainJob, PlansAreTheSameBytesAtAnyThreadCount) {
+  for (const char* algorithm : {"linear", "round-robin", "random", "eplb", "patterns"}) {
+    ASSERT_EQ(run_moesaic(plan(at("one.json"), {"-a", algorithm, "--threads", "1", "--force"})).exit_code, 0);
+    ASSERT_EQ(run_moesaic(plan(at("two.json"), {"-a", algorithm, "--threads", "2", "--force"})).exit_code, 0);
+    EXPECT_EQ(bytes(at("one.json")), bytes(at("two.json"))) << algorithm;
+  }
+}
+
+TEST_F(MainJob, ExportsToEveryEngineAndSaysHowToLaunchIt) {
+  ASSERT_EQ(run_moesaic(plan(at("plan.json"), {"--extra-slots", "8"})).exit_code, 0);
+  for (const char* engine : {"sglang", "trtllm", "vllm-eplb", "vllm-ascend"}) {
+    const auto exported =
+        run_moesaic({"export", at("plan.json"), "--to", engine, "-o", at(std::string(engine) + ".json")});
+    ASSERT_EQ(exported.exit_code, 0) << engine << ": " << exported.err;
+    EXPECT_NE(exported.out.find("Launch with:"), std::string::npos) << exported.out;
+    EXPECT_NE(exported.out.find("lost"), std::string::npos) << exported.out;
+  }
+}
+
+TEST_F(MainJob, AnExistingPlanIsKeptUnlessForced) {
+  ASSERT_EQ(run_moesaic(plan(at("plan.json"), {"-a", "linear"})).exit_code, 0);
+  const std::string before = bytes(at("plan.json"));
+  const auto again = run_moesaic(plan(at("plan.json"), {"-a", "random"}));
+  EXPECT_EQ(again.exit_code, 2);
+  EXPECT_NE(again.err.find("--force"), std::string::npos) << again.err;
+  EXPECT_EQ(bytes(at("plan.json")), before);
+  EXPECT_EQ(run_moesaic(plan(at("plan.json"), {"-a", "random", "--force"})).exit_code, 0);
+  EXPECT_NE(bytes(at("plan.json")), before);
+}
+
+TEST_F(MainJob, APlanThatMissesItsLimitIsWrittenAndTheAnswerIsNo) {
+  const auto planned = run_moesaic(plan(at("plan.json"), {"-a", "linear", "--max-imbalance", "1.0001"}));
+  EXPECT_EQ(planned.exit_code, 1) << planned.err;
+  EXPECT_NE(planned.err.find("constraints_met: false"), std::string::npos) << planned.err;
+  EXPECT_NE(bytes(at("plan.json")).find("\"constraints_met\": false"), std::string::npos);
+}
+
+TEST_F(MainJob, BadUsageAndBadInputExitTwoWithOneMessageAndNoOutput) {
+  const auto expect = [&](const std::vector<std::string>& arguments, const std::string& part) {
+    const auto result = run_moesaic(arguments);
+    EXPECT_EQ(result.exit_code, 2) << result.err;
+    EXPECT_NE(result.err.find(part), std::string::npos) << result.err;
+    EXPECT_FALSE(std::filesystem::exists(at("none.json")));
+  };
+  expect(plan(at("none.json"), {"-a", "magic"}), "expected one of linear");
+  expect(plan(at("none.json"), {"--extra-slots", "3"}), "--extra-slots 4");
+  expect(plan(at("none.json"), {"--attention", "both"}), "expected dp or tp");
+  expect(plan(at("none.json"), {"--requests", "heldout"}), "for scoring");
+  expect(plan(at("none.json"), {"--predict-from", "fraction:2"}), "expected prefill");
+  expect({"plan", at("missing.zarr"), "--nodes", "2", "--gpus-per-node", "2", "-o", at("none.json")},
+         "missing.zarr");
+  expect({"evaluate", at("missing.json"), store()}, "missing.json");
+  expect({"plan"}, "required");
+  expect({"magic"}, "");
+}
+
+TEST_F(MainJob, AKilledPlanLeavesNothingHalf) {
+  // Reference bytes, and how long the work takes at most.
+  const auto begin = std::chrono::steady_clock::now();
+  ASSERT_EQ(run_moesaic(plan(at("whole.json"))).exit_code, 0);
+  const auto length =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
+  const std::string whole = bytes(at("whole.json"));
+  int killed = 0;
+  for (int i = 0; i < 10; ++i) {
+    std::filesystem::remove(at("plan.json"));
+    const auto result = testing::kill_moesaic_after(length * (i + 1) / 10, plan(at("plan.json")));
+    killed += result.signal != 0 ? 1 : 0;
+    if (std::filesystem::exists(at("plan.json"))) EXPECT_EQ(bytes(at("plan.json")), whole);
+  }
+  EXPECT_GT(killed, 0);
+  // What a kill may leave beside the plan does not stop the next run.
+  ASSERT_EQ(run_moesaic(plan(at("plan.json"), {"--force"})).exit_code, 0);
+  EXPECT_EQ(bytes(at("plan.json")), whole);
+}
+
+TEST_F(MainJob, AReadOnlyOrFullTargetLeavesNothing) {
+  const auto result = run_moesaic(plan("/proc/plan.json", {"-a", "linear"}));
+  EXPECT_NE(result.exit_code, 0);
+  EXPECT_NE(result.err.find("/proc/plan.json"), std::string::npos) << result.err;
+  // A file may grow to 512 bytes here, as on a disk that is full: the write fails half way.
+  const std::string command = "ulimit -f 1; " MOESAIC_PROGRAM " plan " + store() +
+                              " --nodes 2 --gpus-per-node 2 -a linear -o " + at("full.json") + " > " +
+                              at("out") + " 2>&1";
+  const int status = std::system(command.c_str());
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 3);
+  EXPECT_FALSE(std::filesystem::exists(at("full.json")));
+  EXPECT_FALSE(std::filesystem::exists(at("full.json.tmp")));
+}
+
+TEST_F(MainJob, TheRequestsOfAFileCanBeScored) {
+  ASSERT_EQ(run_moesaic(plan(at("plan.json"))).exit_code, 0);
+  ASSERT_TRUE(io::write_file_atomically(io::real_files(), at("ids"), "no such request\n", false));
+  const auto wrong = run_moesaic({"evaluate", at("plan.json"), store(), "--requests", "@" + at("ids")});
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_NE(wrong.err.find("no such request"), std::string::npos) << wrong.err;
+  const auto in_sample = run_moesaic({"evaluate", at("plan.json"), store(), "--requests", "all"});
+  EXPECT_EQ(in_sample.exit_code, 0);
+  EXPECT_NE(in_sample.out.find("in sample"), std::string::npos) << in_sample.out;
+}
+
+}  // namespace
+}  // namespace moesaic
