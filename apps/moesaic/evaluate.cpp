@@ -39,9 +39,9 @@ Result<std::vector<std::uint32_t>> listed_requests(Context& context, const trace
     if (wanted.erase(trace.requests().id[r]) > 0) rows.push_back(static_cast<std::uint32_t>(r));
   }
   if (!wanted.empty()) {
-    return bad_input(
-        fmt::format("{}: request \"{}\" and {} more are not in {}; the ids of a store are in its request/id column.",
-                    path, *wanted.begin(), wanted.size() - 1, trace.path()));
+    return bad_input(fmt::format(
+        "{}: request \"{}\" and {} more are not in {}; the ids of a store are in its request/id column.",
+        path, *wanted.begin(), wanted.size() - 1, trace.path()));
   }
   return rows;
 }

@@ -40,9 +40,9 @@ inline tl::unexpected<Error> environment_error(std::string message) {
 #define MOESAIC_CONCAT(a, b) MOESAIC_CONCAT_(a, b)
 
 /// Returns the error of `expression` (a Result or Status) from this function, if there is one.
-#define MOESAIC_TRY(expression)                                              \
-  do {                                                                       \
-    auto&& moesaic_status = (expression);                                    \
+#define MOESAIC_TRY(expression)                                                    \
+  do {                                                                             \
+    auto&& moesaic_status = (expression);                                          \
     if (!moesaic_status) return tl::unexpected(std::move(moesaic_status).error()); \
   } while (false)
 

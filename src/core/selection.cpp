@@ -13,18 +13,24 @@ namespace moesaic {
 
 std::string_view name(Phase phase) {
   switch (phase) {
-    case Phase::kDecode: return "decode";
-    case Phase::kPrefill: return "prefill";
-    case Phase::kAll: break;
+    case Phase::kDecode:
+      return "decode";
+    case Phase::kPrefill:
+      return "prefill";
+    case Phase::kAll:
+      break;
   }
   return "all";
 }
 
 std::string_view name(RequestSet set) {
   switch (set) {
-    case RequestSet::kTrain: return "train";
-    case RequestSet::kHeldout: return "heldout";
-    case RequestSet::kAll: break;
+    case RequestSet::kTrain:
+      return "train";
+    case RequestSet::kHeldout:
+      return "heldout";
+    case RequestSet::kAll:
+      break;
   }
   return "all";
 }
@@ -76,8 +82,8 @@ std::vector<std::uint32_t> select_requests(std::span<const std::string> ids,
 
 Result<PredictFrom> parse_predict_from(std::string_view text) {
   const auto fail = [&] {
-    return bad_input(
-        fmt::format("--predict-from {}: expected prefill, fraction:F or fraction:F,max:N with 0 < F < 1", text));
+    return bad_input(fmt::format(
+        "--predict-from {}: expected prefill, fraction:F or fraction:F,max:N with 0 < F < 1", text));
   };
   if (text == "prefill") return PredictFrom{};
   std::string_view rest = text;
@@ -107,9 +113,15 @@ TokenSpans token_spans(std::size_t prefill, std::size_t decode, Phase phase, con
   if (from.prefill) {
     spans.predict_end = prefill;
     switch (phase) {
-      case Phase::kDecode: spans.score_begin = prefill, spans.score_end = prefill + decode; break;
-      case Phase::kPrefill: spans.score_end = prefill; break;
-      case Phase::kAll: spans.score_end = prefill + decode; break;
+      case Phase::kDecode:
+        spans.score_begin = prefill, spans.score_end = prefill + decode;
+        break;
+      case Phase::kPrefill:
+        spans.score_end = prefill;
+        break;
+      case Phase::kAll:
+        spans.score_end = prefill + decode;
+        break;
     }
     // A prefill that is scored cannot also be what the home is predicted from.
     if (phase != Phase::kDecode) spans.predict_end = 0;

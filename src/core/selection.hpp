@@ -36,9 +36,9 @@ std::vector<std::uint32_t> select_requests(std::span<const std::string> ids,
 
 /// What stands in for the prefill when a request's home is chosen. Tokens predicted from are not scored.
 struct PredictFrom {
-  bool prefill = true;   ///< the recorded prefill
-  double fraction = 0;   ///< else: this share of the request's first decode tokens ...
-  std::size_t max = 0;   ///< ... but at most so many (0 = no bound)
+  bool prefill = true;  ///< the recorded prefill
+  double fraction = 0;  ///< else: this share of the request's first decode tokens ...
+  std::size_t max = 0;  ///< ... but at most so many (0 = no bound)
 
   bool operator==(const PredictFrom&) const = default;
 };

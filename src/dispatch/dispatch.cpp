@@ -9,11 +9,16 @@ namespace moesaic::dispatch {
 
 std::string_view name(Rule rule) {
   switch (rule) {
-    case Rule::kLocal: return "local";
-    case Rule::kSglang: return "sglang";
-    case Rule::kVllm: return "vllm";
-    case Rule::kTrtllm: return "trtllm";
-    case Rule::kRandom: break;
+    case Rule::kLocal:
+      return "local";
+    case Rule::kSglang:
+      return "sglang";
+    case Rule::kVllm:
+      return "vllm";
+    case Rule::kTrtllm:
+      return "trtllm";
+    case Rule::kRandom:
+      break;
   }
   return "random";
 }
@@ -47,7 +52,8 @@ GpuId Chooser::choose(const Row& row) {
   const std::size_t n = all.size();
   if (n == 1) return all[0];
   switch (rule_) {
-    case Rule::kVllm: return all[row.position % n];
+    case Rule::kVllm:
+      return all[row.position % n];
     case Rule::kTrtllm: {
       std::uint32_t& rows = so_far_[index(row.expert) * topology_.gpus() + index(row.source)];
       return all[(index(row.source) + rows++) % n];
@@ -55,7 +61,8 @@ GpuId Chooser::choose(const Row& row) {
     case Rule::kRandom:
       return all[counter_hash({seed_, index(layer_), row.request, row.position, index(row.expert)}) % n];
     case Rule::kLocal:
-    case Rule::kSglang: break;
+    case Rule::kSglang:
+      break;
   }
   // Slot order is GPU order, so the candidates on one node are neighbours.
   const NodeId node = topology_.node_of(row.source);

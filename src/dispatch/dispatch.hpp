@@ -32,9 +32,9 @@ Result<Rule> parse_rule(std::string_view text);
 /// What a rule may look at besides the slots.
 struct Row {
   ExpertId expert{};
-  GpuId source{};             ///< the token's home GPU
-  std::uint32_t request = 0;  ///< store index of the request (rule random)
-  std::uint64_t position = 0; ///< of the token in its request, prefill first (rules vllm and random)
+  GpuId source{};              ///< the token's home GPU
+  std::uint32_t request = 0;   ///< store index of the request (rule random)
+  std::uint64_t position = 0;  ///< of the token in its request, prefill first (rules vllm and random)
 };
 
 /// The chooser of one layer. Holds the slot lists, and for trtllm the rows so far: feed it tokens in
@@ -59,9 +59,9 @@ class Chooser {
   Rule rule_;
   LayerId layer_;
   std::uint64_t seed_;
-  std::vector<std::uint32_t> first_;     ///< [E + 1], offsets into gpus_
-  std::vector<GpuId> gpus_;              ///< [P]
-  std::vector<std::uint32_t> so_far_;    ///< [E, GPUs], trtllm only
+  std::vector<std::uint32_t> first_;   ///< [E + 1], offsets into gpus_
+  std::vector<GpuId> gpus_;            ///< [P]
+  std::vector<std::uint32_t> so_far_;  ///< [E, GPUs], trtllm only
 };
 
 }  // namespace moesaic::dispatch

@@ -24,7 +24,8 @@ tl::unexpected<Error> system_error(const char* operation, const std::string& pat
 
 class PosixReadFile final : public ReadFile {
  public:
-  PosixReadFile(std::string path, int fd, std::uint64_t size) : path_(std::move(path)), fd_(fd), size_(size) {}
+  PosixReadFile(std::string path, int fd, std::uint64_t size)
+      : path_(std::move(path)), fd_(fd), size_(size) {}
   ~PosixReadFile() override { ::close(fd_); }
 
   std::uint64_t size() const override { return size_; }

@@ -33,7 +33,8 @@ class Builder final : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
+  bool parse_error(std::size_t position, const std::string&,
+                   const nlohmann::detail::exception& error) override {
     std::string_view what = error.what();  // "[json.exception...] parse error at line ..: text"
     if (const auto at = what.find("] "); at != std::string_view::npos) what.remove_prefix(at + 2);
     return fail(fmt::format("byte {}: {}", position, what));

@@ -9,8 +9,8 @@
 namespace moesaic::placement {
 
 std::span<const Algorithm* const> algorithms() {
-  static const std::array kAll = {&linear(), &round_robin(), &random_placement(), &eplb_algorithm(),
-                                  &patterns(), &moesaic()};
+  static const std::array kAll = {&linear(),         &round_robin(), &random_placement(),
+                                  &eplb_algorithm(), &patterns(),    &moesaic()};
   return kAll;
 }
 

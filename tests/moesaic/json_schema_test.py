@@ -15,7 +15,7 @@ except ImportError:
     print("skipped: needs python3-jsonschema")
     sys.exit(77)
 
-program, source = sys.argv[1], pathlib.Path(sys.argv[2])
+program, source = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
 
 
 def schema(name):

@@ -136,7 +136,9 @@ TEST_F(MainJob, AKilledPlanLeavesNothingHalf) {
     std::filesystem::remove(at("plan.json"));
     const auto result = testing::kill_moesaic_after(length * (i + 1) / 10, plan(at("plan.json")));
     killed += result.signal != 0 ? 1 : 0;
-    if (std::filesystem::exists(at("plan.json"))) EXPECT_EQ(bytes(at("plan.json")), whole);
+    if (std::filesystem::exists(at("plan.json"))) {
+      EXPECT_EQ(bytes(at("plan.json")), whole);
+    }
   }
   EXPECT_GT(killed, 0);
   // What a kill may leave beside the plan does not stop the next run.
