@@ -50,8 +50,8 @@ Result<RequestSet> parse_request_set(std::string_view text) {
 }
 
 std::vector<bool> heldout_split(std::span<const std::string> ids, std::span<const std::uint16_t> domains,
-                                std::uint64_t seed) {
-  MOESAIC_CHECK(ids.size() == domains.size());
+                                std::uint64_t seed, std::size_t one_in) {
+  MOESAIC_CHECK(ids.size() == domains.size() && one_in > 0);
   std::vector<std::uint64_t> hash(ids.size());
   for (std::size_t i = 0; i < ids.size(); ++i) hash[i] = counter_hash({seed, hash_bytes(ids[i])});
   std::vector<std::size_t> order(ids.size());
@@ -60,17 +60,16 @@ std::vector<bool> heldout_split(std::span<const std::string> ids, std::span<cons
     return std::tuple(domains[a], hash[a], a) < std::tuple(domains[b], hash[b], b);
   });
   std::vector<bool> heldout(ids.size());
-  constexpr std::size_t kOneIn = 5;  // kHeldoutShare
-  static_assert(kHeldoutShare * kOneIn == 1.0);
-  for (std::size_t rank = 0; rank < order.size(); ++rank) heldout[order[rank]] = rank % kOneIn == kOneIn / 2;
+  static_assert(kHeldoutShare * kHeldoutOneIn == 1.0);
+  for (std::size_t rank = 0; rank < order.size(); ++rank) heldout[order[rank]] = rank % one_in == one_in / 2;
   return heldout;
 }
 
 std::vector<std::uint32_t> select_requests(std::span<const std::string> ids,
                                            std::span<const std::uint16_t> domains, RequestSet set,
-                                           std::uint64_t seed) {
+                                           std::uint64_t seed, std::size_t one_in) {
   std::vector<bool> heldout(ids.size());
-  if (set != RequestSet::kAll) heldout = heldout_split(ids, domains, seed);
+  if (set != RequestSet::kAll) heldout = heldout_split(ids, domains, seed, one_in);
   std::vector<std::uint32_t> selected;
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (set == RequestSet::kAll || heldout[i] == (set == RequestSet::kHeldout)) {

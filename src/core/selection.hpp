@@ -22,17 +22,18 @@ Result<Phase> parse_phase(std::string_view text);
 Result<RequestSet> parse_request_set(std::string_view text);
 
 inline constexpr double kHeldoutShare = 0.2;
+inline constexpr std::size_t kHeldoutOneIn = 5;  ///< the same, as plans take it
 
 /// One flag a request: true = held out. In each domain requests are ordered by hash(seed, id), ties by
-/// position, and a running 20 % of all are taken, so every domain is split to within one request.
-/// O(n log n); depends on (seed, ids, domains) only.
+/// position, and one in `one_in` of all is taken in turn, so every domain is split to within one request.
+/// O(n log n); depends on (seed, ids, domains, one_in) only. REQUIRES: one_in > 0.
 std::vector<bool> heldout_split(std::span<const std::string> ids, std::span<const std::uint16_t> domains,
-                                std::uint64_t seed);
+                                std::uint64_t seed, std::size_t one_in = kHeldoutOneIn);
 
 /// Positions (ascending) of the requests in the set.
 std::vector<std::uint32_t> select_requests(std::span<const std::string> ids,
                                            std::span<const std::uint16_t> domains, RequestSet set,
-                                           std::uint64_t seed);
+                                           std::uint64_t seed, std::size_t one_in = kHeldoutOneIn);
 
 /// What stands in for the prefill when a request's home is chosen. Tokens predicted from are not scored.
 struct PredictFrom {
