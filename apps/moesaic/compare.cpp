@@ -13,7 +13,7 @@ namespace {
 struct Options {
   PlanOptions common;
   std::string trace, json;
-  std::vector<std::string> algorithms = {"linear", "random", "round-robin", "eplb", "patterns"};
+  std::vector<std::string> algorithms = {"linear", "random", "round-robin", "eplb", "patterns", "moesaic"};
   std::size_t splits = 5;
 };
 
@@ -25,15 +25,7 @@ Status run(Context& context, const Options& options) {
         "{}: holds counts; compare needs the tokens of a per-token trace (plan works).", options.trace));
   }
   MOESAIC_ASSIGN(const Resolved resolved, resolve(options.common, trace));
-  const planning::PlaceOptions place{.algorithm = "",
-                                     .slots_per_gpu = resolved.slots_per_gpu,
-                                     .objective = {.rule = resolved.rule,
-                                                   .attention = resolved.split.attention,
-                                                   .seed = options.common.seed},
-                                     .seed = options.common.seed,
-                                     .effort = options.common.effort,
-                                     .expert_groups = options.common.expert_groups,
-                                     .max_imbalance = options.common.max_imbalance};
+  MOESAIC_ASSIGN(const planning::PlaceOptions place, place_options(options.common, resolved, ""));
   MOESAIC_ASSIGN(const planning::Comparison comparison,
                  planning::compare(trace, resolved.split, options.splits, options.algorithms, place,
                                    {.objective = place.objective,

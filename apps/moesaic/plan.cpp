@@ -16,7 +16,7 @@ namespace {
 
 struct Options {
   PlanOptions common;
-  std::string trace, output, json, algorithm = "patterns", requests = "train";
+  std::string trace, output, json, algorithm, requests = "train";
   std::string windows;
   bool force = false;
 };
@@ -75,17 +75,11 @@ Result<artifact::Plan> make(Context& context, const Options& options, ThreadPool
   MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(context.files, options.trace));
   MOESAIC_ASSIGN(Resolved resolved, resolve(options.common, trace));
   said = resolved.said;
-  const planning::PlaceOptions place{.algorithm = options.algorithm,
-                                     .slots_per_gpu = resolved.slots_per_gpu,
-                                     .objective = {.rule = resolved.rule,
-                                                   .attention = resolved.split.attention,
-                                                   .seed = options.common.seed},
-                                     .seed = options.common.seed,
-                                     .effort = options.common.effort,
-                                     .expert_groups = options.common.expert_groups,
-                                     .max_imbalance = options.common.max_imbalance};
+  const bool counts = trace.kind() == trace::Kind::kCounts;
+  const std::string algorithm = !options.algorithm.empty() ? options.algorithm : counts ? "eplb" : "moesaic";
+  MOESAIC_ASSIGN(const planning::PlaceOptions place, place_options(options.common, resolved, algorithm));
   MOESAIC_ASSIGN(const planning::Windows windows, parse_windows(options.windows));
-  if (trace.kind() == trace::Kind::kCounts) {
+  if (counts) {
     said.push_back("The trace holds counts: balance is planned and scored, copies are not known.");
     return planning::make_counts_plan(trace, resolved.split.topology, resolved.split.phase, windows, place,
                                       pool);
@@ -100,7 +94,7 @@ Result<artifact::Plan> make(Context& context, const Options& options, ThreadPool
   }
   progress("grouping requests");
   MOESAIC_ASSIGN(const planning::Split split, planning::Split::make(trace, resolved.split, pool));
-  progress("placing experts with " + options.algorithm);
+  progress("placing experts with " + algorithm);
   return planning::make_plan(split, place,
                              {.objective = place.objective,
                               .step_requests = options.common.step_tokens,
@@ -153,8 +147,8 @@ void add_plan(CLI::App& app, Context& context) {
       app.add_subcommand("plan", "Place experts and group requests; score it on held-out requests");
   command->add_option("trace", options->trace, "Trace store (see `moesaic import`)")->required();
   command->add_option("-o,--output", options->output, "Plan to write, plan.json")->required();
-  command->add_option("-a,--algorithm", options->algorithm, "One of `moesaic algorithms`")
-      ->capture_default_str();
+  command->add_option("-a,--algorithm", options->algorithm,
+                      "One of `moesaic algorithms` (default: moesaic; eplb where the trace holds counts)");
   options->common.add_topology(*command);
   options->common.add_planning(*command);
   options->common.add_scoring(*command);

@@ -45,9 +45,29 @@ void PlanOptions::add_planning(CLI::App& command) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   command.add_option("--max-imbalance", max_imbalance, "Most max/mean of rows, per layer, on nodes and GPUs");
+  command
+      .add_option("--optimize", optimize,
+                  "Copies that count: dedup (one a node, prefill) or per-expert (one a row, low latency)")
+      ->capture_default_str();
   command.add_option("--effort", effort, "Work units of a search")->capture_default_str();
   command.add_option("--seed", seed, "Seed of the held-out split and of random choices")
       ->capture_default_str();
+}
+
+Result<planning::PlaceOptions> place_options(const PlanOptions& options, const Resolved& resolved,
+                                             const std::string& algorithm) {
+  if (options.optimize != "dedup" && options.optimize != "per-expert") {
+    return bad_input(fmt::format("--optimize {}: expected dedup or per-expert.", options.optimize));
+  }
+  return planning::PlaceOptions{
+      .algorithm = algorithm,
+      .slots_per_gpu = resolved.slots_per_gpu,
+      .objective = {.rule = resolved.rule, .attention = resolved.split.attention, .seed = options.seed},
+      .seed = options.seed,
+      .effort = options.effort,
+      .expert_groups = options.expert_groups,
+      .max_imbalance = options.max_imbalance,
+      .per_expert = options.optimize == "per-expert"};
 }
 
 Result<const cost::ModelPreset*> preset_of(const std::string& model, const trace::Trace& trace) {

@@ -12,6 +12,7 @@
 #include "cost/model_preset.hpp"
 #include "dispatch/dispatch.hpp"
 #include "evaluate/unseen_homes.hpp"
+#include "planning/plan_maker.hpp"
 #include "planning/slots.hpp"
 #include "planning/split.hpp"
 #include "trace/trace.hpp"
@@ -29,6 +30,7 @@ struct PlanOptions {
   std::size_t step_tokens = 8, expert_groups = 1, threads = 0;
   std::uint64_t seed = 0, effort = 1;
   double max_imbalance = 0;
+  std::string optimize = "dedup";
 
   void add_topology(CLI::App& command);
   void add_scoring(CLI::App& command);
@@ -43,6 +45,10 @@ struct Resolved {
   double expert_bytes = 0;        ///< 0 when not known
   std::vector<std::string> said;  ///< what was assumed, full sentences
 };
+
+/// What the planner is told, of the options and of what they came to.
+Result<planning::PlaceOptions> place_options(const PlanOptions& options, const Resolved& resolved,
+                                             const std::string& algorithm);
 
 /// The preset named by --model, else by the trace's own model name; nullptr when there is none.
 Result<const cost::ModelPreset*> preset_of(const std::string& model, const trace::Trace& trace);

@@ -10,8 +10,7 @@ class Moesaic final : public Algorithm {
   std::string_view name() const override { return "moesaic"; }
   std::string_view summary() const override {
     return "fewest copies for the given homes under slots and load limits: tabu search on the exact "
-           "objective, "
-           "replicas by marginal gain";
+           "objective, replicas by marginal gain";
   }
   std::string_view source() const override {
     return "this project; hypergraph partitioning with fixed vertices (docs/algorithms/moesaic.md)";

@@ -2,10 +2,10 @@
 // that hold the expert, so an expert becomes one item a class, and all classes of an expert move together:
 // Partition's exact gains carry over to every dispatch rule.
 //
-//   rule                  class of a row                        its copy
-//   local, sglang         source GPU                            on the source's node if any, else source mod
-//   n vllm                  position mod kOrdinals                ordinal mod n trtllm, random        (source
-//   + rows so far), hash; mod     ordinal mod n
+//   rule            class of a row            its copy
+//   local, sglang   source GPU                on the source's node if any, else source mod n
+//   vllm            position mod kOrdinals    ordinal mod n
+//   trtllm, random  counter or hash, mod      ordinal mod n
 #pragma once
 
 #include <cstddef>

@@ -22,6 +22,7 @@ placement::Problem problem_of(const placement::Demand& demand, const Topology& t
           .seed = options.seed,
           .expert_groups = options.expert_groups,
           .max_imbalance = options.max_imbalance,
+          .per_expert = options.per_expert,
           .effort = options.effort,
           .pool = &pool};
 }
@@ -37,6 +38,7 @@ artifact::Plan plan_of(placement::Solution solution, const trace::Trace& trace, 
                     .effort = options.effort,
                     .expert_groups = options.expert_groups,
                     .max_imbalance = options.max_imbalance};
+  if (options.per_expert) plan.algorithm.options["optimize"] = "per-expert";
   plan.source.trace_digest = trace.digest();
   plan.source.trace_name = std::filesystem::path(trace.path()).filename().string();
   plan.label =

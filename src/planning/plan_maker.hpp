@@ -23,6 +23,7 @@ struct PlaceOptions {
   std::uint64_t effort = 1;
   std::size_t expert_groups = 1;
   double max_imbalance = 0;
+  bool per_expert = false;  ///< optimise copies per row (low-latency kernels), else per distinct node
 };
 
 /// Runs one algorithm on the planned part of a split.

@@ -69,7 +69,7 @@ TEST_F(MainJob, PlansThatAreBetterThanChanceOnRequestsTheyHaveNotSeen) {
 }
 
 TEST_F(MainJob, PlansAreTheSameBytesAtAnyThreadCount) {
-  for (const char* algorithm : {"linear", "round-robin", "random", "eplb", "patterns"}) {
+  for (const char* algorithm : {"linear", "round-robin", "random", "eplb", "patterns", "moesaic"}) {
     ASSERT_EQ(run_moesaic(plan(at("one.json"), {"-a", algorithm, "--threads", "1", "--force"})).exit_code, 0);
     ASSERT_EQ(run_moesaic(plan(at("two.json"), {"-a", algorithm, "--threads", "2", "--force"})).exit_code, 0);
     EXPECT_EQ(bytes(at("one.json")), bytes(at("two.json"))) << algorithm;
