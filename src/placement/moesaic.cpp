@@ -1,3 +1,7 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "placement/algorithms.hpp"
 #include "placement/fill.hpp"
 #include "placement/moesaic_layer.hpp"
@@ -18,11 +22,38 @@ class Moesaic final : public Algorithm {
   bool needs_tokens() const override { return true; }
 
   Result<Solution> place(const Problem& problem) const override {
-    return fill(problem, [&](std::size_t row, std::span<ExpertId> slots) -> Status {
-      MOESAIC_ASSIGN(const LayerDemand layer, problem.demand.layer(row));
-      place_layer(problem, row, layer, slots);
-      return {};
-    });
+    std::vector<RowCopies> layers(problem.demand.shape().layers.size());
+    MOESAIC_ASSIGN(Solution solution,
+                   fill(problem, [&](std::size_t row, std::span<ExpertId> slots) -> Status {
+                     MOESAIC_ASSIGN(const LayerDemand layer, problem.demand.layer(row));
+                     layers[row] = place_layer(problem, row, layer, slots);
+                     return {};
+                   }));
+    judge(layers, problem.topology, solution);
+    return solution;
+  }
+
+ private:
+  /// Where rows are counted the answer stands beside a bound, and may be proven by it.
+  static void judge(std::span<const RowCopies> layers, const Topology& topology, Solution& solution) {
+    RowCopies sum{.counted = !layers.empty()};
+    for (const RowCopies& layer : layers) {
+      sum.counted = sum.counted && layer.counted;
+      sum.thinned = sum.thinned || layer.thinned;
+      sum.found += layer.found;
+      sum.bound += layer.bound;
+    }
+    if (!sum.counted) return;
+    const bool proven = sum.found == sum.bound && !sum.thinned;
+    // GPU copies inside a node have no bound.
+    if (proven && topology.gpus_per_node == 1) solution.proof = Proof::kProven;
+    solution.notes.push_back(fmt::format(
+        "{} row copies between nodes on {} planning tokens; no placement with these slots sends fewer than "
+        "{}, load limits aside: {}.",
+        sum.found, sum.thinned ? "the searched" : "all", sum.bound,
+        proven ? "proven least"
+               : fmt::format("gap {:.2f} %", 100.0 * static_cast<double>(sum.found - sum.bound) /
+                                                 static_cast<double>(std::max<std::int64_t>(1, sum.bound)))));
   }
 };
 

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/random.hpp"
+#include "placement/bounds.hpp"
 #include "placement/partition_search.hpp"
 #include "placement/patterns_table.hpp"
 #include "placement/replicas.hpp"
@@ -43,17 +44,18 @@ class LayerPlan {
     }
   }
 
-  void place(const traffic::LayerTokens& tokens, std::span<ExpertId> slots) {
+  RowCopies place(const traffic::LayerTokens& tokens, std::span<ExpertId> slots) {
     const PatternOptions options{.single_rows = problem_.per_expert,
                                  .max_tokens = std::max<std::size_t>(1, kSearchRows / tokens.k)};
     if (!replicas_) {
       const PatternTable sources =
           token_patterns(tokens, topology_, problem_.objective.attention, experts_, options);
       classes_ = {RowClass{}};
-      const auto node_of = partition(at_nodes(sources), loads_, topology_.nodes);
+      const PatternTable nodes = at_nodes(sources);
+      const auto node_of = partition(nodes, loads_, topology_.nodes);
       for (std::size_t e = 0; e < experts_; ++e) holders_.push_back({node_of[e]});
       fill_nodes(sources, loads_, slots);
-      return;
+      return row_copies(tokens, options, nodes, connectivity_cost(nodes, node_of));
     }
     classes_ = node_classes(topology_, problem_.objective.rule);
     const PatternTable sources = class_patterns(tokens, topology_, problem_.objective, experts_, options);
@@ -68,8 +70,10 @@ class LayerPlan {
                                  .load_of_item = item_loads,
                                  .load_limit = limit(topology_.nodes)};
     const std::vector<Holders> starts = {demand_holders(problem), first_copies(tokens, options)};
-    holders_ = search_replicas(problem, starts, replica_options(), random_);
+    ReplicaStats stats;
+    holders_ = search_replicas(problem, starts, replica_options(), random_, &stats);
     fill_nodes(sources, item_loads, slots);
+    return row_copies(tokens, options, nodes, stats.cost);
   }
 
  private:
@@ -77,6 +81,17 @@ class LayerPlan {
   /// Load that one of `bins` equal shares of the layer may carry.
   std::int64_t limit(std::size_t bins) const {
     return static_cast<std::int64_t>(factor() * total_ / static_cast<double>(bins));
+  }
+
+  RowCopies row_copies(const traffic::LayerTokens& tokens, const PatternOptions& options,
+                       const PatternTable& nodes, std::int64_t found) const {
+    if (!problem_.per_expert && tokens.k > 1) return {};
+    std::size_t all = 0;
+    for (const traffic::Segment& segment : tokens.segments) all += segment.count;
+    return {.counted = true,
+            .thinned = all > options.max_tokens,
+            .found = found,
+            .bound = row_copies_bound(nodes, classes_.size(), node_slots_)};
   }
 
   PatternTable at_nodes(const PatternTable& sources) const {
@@ -278,10 +293,10 @@ class LayerPlan {
 
 }  // namespace
 
-void place_layer(const Problem& problem, std::size_t row, const LayerDemand& layer,
-                 std::span<ExpertId> slots) {
+RowCopies place_layer(const Problem& problem, std::size_t row, const LayerDemand& layer,
+                      std::span<ExpertId> slots) {
   const ModelShape& shape = problem.demand.shape();
-  LayerPlan(problem, row).place(layer.view(shape.layers[row], shape.top_k), slots);
+  return LayerPlan(problem, row).place(layer.view(shape.layers[row], shape.top_k), slots);
 }
 
 }  // namespace moesaic::placement
