@@ -37,6 +37,7 @@ void add_info(CLI::App& app, Context& context);
 void add_import(CLI::App& app, Context& context);
 void add_algorithms(CLI::App& app, Context& context);
 void add_plan(CLI::App& app, Context& context);
+void add_profile(CLI::App& app, Context& context);
 void add_evaluate(CLI::App& app, Context& context);
 void add_compare(CLI::App& app, Context& context);
 void add_export(CLI::App& app, Context& context);

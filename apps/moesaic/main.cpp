@@ -18,6 +18,7 @@ int run(int argc, char** argv) {
   app.set_help_all_flag("--help-all", "Help of every subcommand");
   app::Context context{.files = io::real_files(), .status = {}};
   app::add_info(app, context);
+  app::add_profile(app, context);
   app::add_plan(app, context);
   app::add_evaluate(app, context);
   app::add_compare(app, context);

@@ -1,0 +1,127 @@
+#include "profile/profile.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <memory>
+
+#include "command.hpp"
+#include "report/table.hpp"
+
+namespace moesaic::app {
+namespace {
+
+using report::number;
+
+struct Options {
+  std::string trace, json;
+  profile::Options profile;
+  std::size_t threads = 0;
+};
+
+std::string percent(double share) { return std::isnan(share) ? "-" : number(100 * share, 1); }
+
+std::string loads_table(const profile::Profile& p) {
+  report::Table table({"phase", "domain", "rows", "hottest\n/ mean", "worst\nlayer", "Gini", "CV", "entropy", "unused"});
+  const auto add = [&](const std::string& phase, const std::string& domain, const profile::Spread& s, double worst) {
+    table.add({phase, domain, number(s.rows, 0), number(s.max_over_mean, 2), number(worst, 1), number(s.gini, 3),
+               number(s.cv, 2), number(s.entropy, 3), fmt::format("{}", s.unused)});
+  };
+  for (const profile::PhaseFigures& phase : p.phases) {
+    double worst = std::nan("");
+    for (const profile::Spread& s : phase.layers) worst = std::fmax(worst, s.max_over_mean);
+    add(phase.phase, "(all)", phase.average, worst);
+    for (std::size_t d = 0; p.domains.size() > 1 && d < p.domains.size(); ++d) {
+      if (phase.domains[d].rows > 0) add(phase.phase, p.domains[d], phase.domains[d], std::nan(""));
+    }
+  }
+  return table.text();
+}
+
+std::string steps_table(const profile::Profile& p) {
+  report::Table table({"tokens\na step", "distinct\nexperts", "if inde-\npendent", "one\ndomain", "hottest\n/ mean",
+                       "p95", "if inde-\npendent"});
+  for (const profile::StepsOfBatch& s : p.steps) {
+    if (s.mixed.steps == 0) continue;
+    table.add({fmt::format("{}", s.batch), number(s.mixed.distinct, 1), number(s.mixed.distinct_independent, 1),
+               number(s.same_kind.steps > 0 ? s.same_kind.distinct : std::nan(""), 1),
+               number(s.mixed.max_over_mean, 2), number(s.mixed.max_over_mean_p95, 2),
+               number(s.mixed.max_over_mean_independent, 2)});
+  }
+  return table.text();
+}
+
+std::string gains_table(const profile::Profile& p) {
+  report::Table table({"extra\nslots %", "balance\nbound", "in\nsample", "held\nout", "rows leaving %\nbound",
+                       "these\ngroups", "held\nout"});
+  for (std::size_t i = 0; i < p.balance.steps.size(); ++i) {
+    const profile::BalanceGain& b = p.balance.steps[i];
+    const bool grouped = i < p.grouping.steps.size();
+    const profile::GroupGain g = grouped ? p.grouping.steps[i] : profile::GroupGain{};
+    const auto share = [&](double value) { return grouped ? percent(value) : std::string("-"); };
+    table.add({number(100 * b.extra, 0), number(b.bound, 2), number(b.in_sample, 2), number(b.held_out, 2),
+               share(g.bound), share(g.group_bound), share(g.held_out)});
+  }
+  return table.text();
+}
+
+void print(const Options& options, const profile::Profile& p) {
+  fmt::print("{}: {} MoE layers x {} experts, k = {}; {} requests, {} tokens\n\n", options.trace, p.layers.size(),
+             p.experts, p.top_k, report::with_commas(p.requests), report::with_commas(p.tokens));
+  fmt::print("Loads, means over layers\n{}\n", loads_table(p));
+  if (!p.steps.empty() && p.steps.front().mixed.steps > 0)
+    fmt::print("What a step of tokens of different requests sees\n{}\n", steps_table(p));
+  const profile::Structure& s = p.structure;
+  if (!std::isnan(s.reuse))
+    fmt::print("Reuse from one token to the next: {} % of experts (mean over requests; independent tokens {} %)\n",
+               percent(s.reuse_per_request), percent(s.reuse_independent));
+  if (!std::isnan(s.mean_lift))
+    fmt::print("Lift of the pairs a token chooses: {} (a router without likings: {})\n", number(s.mean_lift, 2),
+               number(s.uniform_lift, 2));
+  if (!std::isnan(s.followed))
+    fmt::print("Likeliest expert of the next layer: right for {} % (unseen: {} %); {} bits shared\n",
+               percent(s.followed), percent(s.followed_independent), number(s.information_bits, 3));
+  if (p.correlation.requests > 0)
+    fmt::print("Prefill and decode loads: Pearson {} pooled, {} a request; Spearman {} and {}\n",
+               number(p.correlation.pooled_pearson, 2), number(p.correlation.pearson.mean, 2),
+               number(p.correlation.pooled_spearman, 2), number(p.correlation.spearman.mean, 2));
+  if (!p.drift.next.empty())
+    fmt::print("A plan made on one window is {} % less even on the next than one made on that\n",
+               percent(p.drift.lost));
+  fmt::print("\nWhat is to be gained: balance = max/mean over {} GPUs (contiguous: {}); rows leaving = over {} nodes\n{}",
+             p.balance.gpus, number(p.balance.contiguous, 2), p.grouping.nodes, gains_table(p));
+  fmt::print("bound = nothing passes it; in sample, held out = reached by a simple plan.\n");
+  for (const std::string& sentence : p.cannot) fmt::print("Note: {}\n", sentence);
+}
+
+Status run(Context& context, const Options& options) {
+  ThreadPool pool(options.threads);
+  MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(context.files, options.trace));
+  progress("profiling " + options.trace);
+  MOESAIC_ASSIGN(const profile::Profile result, profile::profile_trace(trace, options.profile, pool));
+  progress_done();
+  if (options.json != "-") print(options, result);
+  return write_json(context, options.json, profile::to_json(result));
+}
+
+}  // namespace
+
+void add_profile(CLI::App& app, Context& context) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("profile", "What a trace means for grouping, placement and replicas");
+  command->add_option("trace", options->trace, "Trace store")->required();
+  command->add_option("--gpus", options->profile.gpus, "GPUs of the balance estimates")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 65'536));
+  command->add_option("--nodes", options->profile.nodes, "Nodes of the grouping estimates")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4'096));
+  command->add_option("--windows", options->profile.windows, "Stretches a per-token trace is cut into")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
+  command->add_option("--threads", options->threads, "Threads; 0 = one a core")->capture_default_str();
+  command->add_option("--json", options->json, "Write everything as JSON; - = stdout, and no tables");
+  run_when_chosen(*command, context, [&context, options] { return run(context, *options); });
+}
+
+}  // namespace moesaic::app

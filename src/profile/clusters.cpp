@@ -1,0 +1,82 @@
+#include "profile/clusters.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "profile/layer_pass.hpp"
+#include "solve/balanced_kmeans.hpp"
+
+namespace moesaic::profile {
+namespace {
+
+constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
+constexpr std::size_t kLayers = 8;
+
+double agreement(const std::vector<std::uint32_t>& clusters, std::size_t count, const std::vector<std::size_t>& labels,
+                 std::size_t kinds) {
+  std::vector<double> joint(count * kinds), of_cluster(count), of_label(kinds);
+  const auto n = static_cast<double>(clusters.size());
+  for (std::size_t i = 0; i < clusters.size(); ++i) {
+    joint[clusters[i] * kinds + labels[i]] += 1 / n;
+    of_cluster[clusters[i]] += 1 / n;
+    of_label[labels[i]] += 1 / n;
+  }
+  const auto entropy = [](const std::vector<double>& shares) {
+    double out = 0;
+    for (const double p : shares) out -= p > 0 ? p * std::log(p) : 0;
+    return out;
+  };
+  const double hc = entropy(of_cluster), hl = entropy(of_label);
+  return hc > 0 && hl > 0 ? (hc + hl - entropy(joint)) / std::sqrt(hc * hl) : kNothing;
+}
+
+}  // namespace
+
+Result<Clusters> find_clusters(const trace::Trace& trace, const Walk& walk, std::size_t clusters,
+                               std::size_t groups, ThreadPool& pool) {
+  Clusters out;
+  out.agreement = kNothing;
+  const std::size_t requests = walk.sampled.size(), experts = trace.shape().experts;
+  if (requests < 4 * std::max(clusters, groups)) return out;
+  const std::size_t layers = trace.shape().layers.size(), used = std::min(kLayers, layers);
+  std::vector<std::vector<float>> usage(used);
+  MOESAIC_TRY(pool.try_parallel_for(used, [&](std::size_t i) -> Status {
+    MOESAIC_ASSIGN(usage[i], sampled_usage(trace, walk, (2 * i + 1) * layers / (2 * used)));
+    return {};
+  }));
+  solve::SparseRows rows;
+  rows.width = used * experts;
+  std::vector<float> dense(rows.width);
+  for (std::size_t r = 0; r < requests; ++r) {
+    for (std::size_t i = 0; i < used; ++i) {
+      for (std::size_t e = 0; e < experts; ++e) dense[i * experts + e] = std::sqrt(usage[i][r * experts + e]);
+    }
+    rows.append(dense);
+  }
+  solve::normalise(rows);
+  MOESAIC_ASSIGN(const solve::KmeansResult found,
+                 solve::kmeans(rows, {.clusters = clusters, .balanced = false, .max_iterations = 30}, pool));
+  MOESAIC_ASSIGN(const solve::KmeansResult balanced,
+                 solve::kmeans(rows, {.clusters = groups, .balanced = true, .max_iterations = 30}, pool));
+  out.group_of_sampled = balanced.cluster_of_item;
+  out.within = 1 - found.objective / static_cast<double>(requests);
+  // Clusters are numbered by falling size.
+  std::vector<std::size_t> size(clusters), order(clusters), rank(clusters);
+  for (const std::uint32_t c : found.cluster_of_item) ++size[c];
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return size[a] > size[b]; });
+  for (std::size_t i = 0; i < clusters; ++i) rank[order[i]] = i;
+  for (const std::uint32_t c : found.cluster_of_item) out.cluster_of_sampled.push_back(static_cast<std::uint32_t>(rank[c]));
+  while (!order.empty() && size[order.back()] == 0) order.pop_back();
+  for (const std::size_t c : order) out.sizes.push_back(size[c]);
+  out.count = out.sizes.size();
+  std::vector<std::size_t> labels;
+  for (const std::uint32_t r : walk.sampled) labels.push_back(trace.requests().domain[r]);
+  if (walk.domains.size() > 1)
+    out.agreement = agreement(out.cluster_of_sampled, out.count, labels, trace.requests().domains.size());
+  return out;
+}
+
+}  // namespace moesaic::profile
