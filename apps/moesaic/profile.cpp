@@ -22,10 +22,12 @@ struct Options {
 std::string percent(double share) { return std::isnan(share) ? "-" : number(100 * share, 1); }
 
 std::string loads_table(const profile::Profile& p) {
-  report::Table table({"phase", "domain", "rows", "hottest\n/ mean", "worst\nlayer", "Gini", "CV", "entropy", "unused"});
-  const auto add = [&](const std::string& phase, const std::string& domain, const profile::Spread& s, double worst) {
-    table.add({phase, domain, number(s.rows, 0), number(s.max_over_mean, 2), number(worst, 1), number(s.gini, 3),
-               number(s.cv, 2), number(s.entropy, 3), fmt::format("{}", s.unused)});
+  report::Table table(
+      {"phase", "domain", "rows", "hottest\n/ mean", "worst\nlayer", "Gini", "CV", "entropy", "unused"});
+  const auto add = [&](const std::string& phase, const std::string& domain, const profile::Spread& s,
+                       double worst) {
+    table.add({phase, domain, number(s.rows, 0), number(s.max_over_mean, 2), number(worst, 1),
+               number(s.gini, 3), number(s.cv, 2), number(s.entropy, 3), fmt::format("{}", s.unused)});
   };
   for (const profile::PhaseFigures& phase : p.phases) {
     double worst = std::nan("");
@@ -39,11 +41,12 @@ std::string loads_table(const profile::Profile& p) {
 }
 
 std::string steps_table(const profile::Profile& p) {
-  report::Table table({"tokens\na step", "distinct\nexperts", "if inde-\npendent", "one\ndomain", "hottest\n/ mean",
-                       "p95", "if inde-\npendent"});
+  report::Table table({"tokens\na step", "distinct\nexperts", "if inde-\npendent", "one\ndomain",
+                       "hottest\n/ mean", "p95", "if inde-\npendent"});
   for (const profile::StepsOfBatch& s : p.steps) {
     if (s.mixed.steps == 0) continue;
-    table.add({fmt::format("{}", s.batch), number(s.mixed.distinct, 1), number(s.mixed.distinct_independent, 1),
+    table.add({fmt::format("{}", s.batch), number(s.mixed.distinct, 1),
+               number(s.mixed.distinct_independent, 1),
                number(s.same_kind.steps > 0 ? s.same_kind.distinct : std::nan(""), 1),
                number(s.mixed.max_over_mean, 2), number(s.mixed.max_over_mean_p95, 2),
                number(s.mixed.max_over_mean_independent, 2)});
@@ -66,18 +69,20 @@ std::string gains_table(const profile::Profile& p) {
 }
 
 void print(const Options& options, const profile::Profile& p) {
-  fmt::print("{}: {} MoE layers x {} experts, k = {}; {} requests, {} tokens\n\n", options.trace, p.layers.size(),
-             p.experts, p.top_k, report::with_commas(p.requests), report::with_commas(p.tokens));
+  fmt::print("{}: {} MoE layers x {} experts, k = {}; {} requests, {} tokens\n\n", options.trace,
+             p.layers.size(), p.experts, p.top_k, report::with_commas(p.requests),
+             report::with_commas(p.tokens));
   fmt::print("Loads, means over layers\n{}\n", loads_table(p));
   if (!p.steps.empty() && p.steps.front().mixed.steps > 0)
     fmt::print("What a step of tokens of different requests sees\n{}\n", steps_table(p));
   const profile::Structure& s = p.structure;
   if (!std::isnan(s.reuse))
-    fmt::print("Reuse from one token to the next: {} % of experts (mean over requests; independent tokens {} %)\n",
-               percent(s.reuse_per_request), percent(s.reuse_independent));
+    fmt::print(
+        "Reuse from one token to the next: {} % of experts (mean over requests; independent tokens {} %)\n",
+        percent(s.reuse_per_request), percent(s.reuse_independent));
   if (!std::isnan(s.mean_lift))
-    fmt::print("Lift of the pairs a token chooses: {} (a router without likings: {})\n", number(s.mean_lift, 2),
-               number(s.uniform_lift, 2));
+    fmt::print("Lift of the pairs a token chooses: {} (a router without likings: {})\n",
+               number(s.mean_lift, 2), number(s.uniform_lift, 2));
   if (!std::isnan(s.followed))
     fmt::print("Likeliest expert of the next layer: right for {} % (unseen: {} %); {} bits shared\n",
                percent(s.followed), percent(s.followed_independent), number(s.information_bits, 3));
@@ -88,8 +93,9 @@ void print(const Options& options, const profile::Profile& p) {
   if (!p.drift.next.empty())
     fmt::print("A plan made on one window is {} % less even on the next than one made on that\n",
                percent(p.drift.lost));
-  fmt::print("\nWhat is to be gained: balance = max/mean over {} GPUs (contiguous: {}); rows leaving = over {} nodes\n{}",
-             p.balance.gpus, number(p.balance.contiguous, 2), p.grouping.nodes, gains_table(p));
+  fmt::print(
+      "\nWhat is to be gained: max/mean over {} GPUs (contiguous: {}), rows that leave one of {} nodes\n{}",
+      p.balance.gpus, number(p.balance.contiguous, 2), p.grouping.nodes, gains_table(p));
   fmt::print("bound = nothing passes it; in sample, held out = reached by a simple plan.\n");
   for (const std::string& sentence : p.cannot) fmt::print("Note: {}\n", sentence);
 }
@@ -108,7 +114,8 @@ Status run(Context& context, const Options& options) {
 
 void add_profile(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("profile", "What a trace means for grouping, placement and replicas");
+  CLI::App* command =
+      app.add_subcommand("profile", "What a trace means for grouping, placement and replicas");
   command->add_option("trace", options->trace, "Trace store")->required();
   command->add_option("--gpus", options->profile.gpus, "GPUs of the balance estimates")
       ->capture_default_str()

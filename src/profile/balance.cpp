@@ -44,7 +44,8 @@ QuickPlan quick_plan(std::span<const double> loads, std::size_t gpus, std::size_
   std::vector<std::size_t> order(loads.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   const auto each = [&](std::size_t e) { return loads[e] / static_cast<double>(copies[e]); };
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return each(a) > each(b); });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return each(a) > each(b); });
   QuickPlan plan{.gpus = gpus, .gpu_of = std::vector<std::vector<std::size_t>>(loads.size())};
   std::vector<double> load(gpus);
   std::vector<std::size_t> used(gpus);
@@ -54,7 +55,8 @@ QuickPlan quick_plan(std::span<const double> loads, std::size_t gpus, std::size_
       std::size_t best = gpus;
       for (const bool again : {false, true}) {
         for (std::size_t g = 0; g < gpus; ++g) {
-          if (used[g] == slots_per_gpu || (!again && std::find(on.begin(), on.end(), g) != on.end())) continue;
+          if (used[g] == slots_per_gpu || (!again && std::find(on.begin(), on.end(), g) != on.end()))
+            continue;
           if (best == gpus || load[g] < load[best]) best = g;
         }
         if (best < gpus) break;

@@ -14,8 +14,8 @@ struct QuickPlan {
 };
 
 /// Replicas go where load a copy is largest (first index on ties), then copies by falling load onto the
-/// lightest GPU with a free slot and, where one is left, without that expert (Graham's LPT; DeepSeek's EPLB). `slots_per_gpu * gpus >= loads.size()`. A
-/// heuristic. O(S E) for S extra slots.
+/// lightest GPU with a free slot and, where one is left, without that expert (Graham's LPT; DeepSeek's EPLB).
+/// `slots_per_gpu * gpus >= loads.size()`. A heuristic. O(S E) for S extra slots.
 QuickPlan quick_plan(std::span<const double> loads, std::size_t gpus, std::size_t slots_per_gpu);
 
 /// Max/mean over GPUs of loads under a plan, an expert's load shared evenly by its copies. NaN: no load.

@@ -14,8 +14,8 @@ namespace {
 constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 constexpr std::size_t kLayers = 8;
 
-double agreement(const std::vector<std::uint32_t>& clusters, std::size_t count, const std::vector<std::size_t>& labels,
-                 std::size_t kinds) {
+double agreement(const std::vector<std::uint32_t>& clusters, std::size_t count,
+                 const std::vector<std::size_t>& labels, std::size_t kinds) {
   std::vector<double> joint(count * kinds), of_cluster(count), of_label(kinds);
   const auto n = static_cast<double>(clusters.size());
   for (std::size_t i = 0; i < clusters.size(); ++i) {
@@ -66,9 +66,11 @@ Result<Clusters> find_clusters(const trace::Trace& trace, const Walk& walk, std:
   std::vector<std::size_t> size(clusters), order(clusters), rank(clusters);
   for (const std::uint32_t c : found.cluster_of_item) ++size[c];
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return size[a] > size[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return size[a] > size[b]; });
   for (std::size_t i = 0; i < clusters; ++i) rank[order[i]] = i;
-  for (const std::uint32_t c : found.cluster_of_item) out.cluster_of_sampled.push_back(static_cast<std::uint32_t>(rank[c]));
+  for (const std::uint32_t c : found.cluster_of_item)
+    out.cluster_of_sampled.push_back(static_cast<std::uint32_t>(rank[c]));
   while (!order.empty() && size[order.back()] == 0) order.pop_back();
   for (const std::size_t c : order) out.sizes.push_back(size[c]);
   out.count = out.sizes.size();

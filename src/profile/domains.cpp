@@ -28,7 +28,8 @@ void put_leaves(const std::vector<Merge>& merges, std::size_t kinds, std::size_t
 
 Distances distances(const Loads& loads) {
   const std::size_t n = loads.kinds;
-  Distances out{.jensen_shannon_bits = std::vector<double>(n * n, 0), .cosine = std::vector<double>(n * n, 1)};
+  Distances out{.jensen_shannon_bits = std::vector<double>(n * n, 0),
+                .cosine = std::vector<double>(n * n, 1)};
   std::vector<double> bits(loads.layers), cosines(loads.layers);
   for (std::size_t a = 0; a < n; ++a) {
     for (std::size_t b = a + 1; b < n; ++b) {
@@ -125,7 +126,8 @@ Generic generic_experts(const Loads& loads) {
       if (!(sum(load) > 0)) continue;
       ++kinds;
       std::iota(order.begin(), order.end(), std::size_t{0});
-      std::stable_sort(order.begin(), order.end(), [&](std::size_t x, std::size_t y) { return load[x] > load[y]; });
+      std::stable_sort(order.begin(), order.end(),
+                       [&](std::size_t x, std::size_t y) { return load[x] > load[y]; });
       for (std::size_t i = 0; i < quarter; ++i) busy[order[i]] += load[order[i]] > 0;
       for (std::size_t e = 0; e < loads.experts; ++e) all[e] += load[e];
     }

@@ -27,7 +27,8 @@ std::vector<bool> place(std::span<const double> wish, std::size_t groups, std::s
                         std::size_t capacity) {
   std::vector<std::size_t> order(groups * experts);
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return wish[a] > wish[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return wish[a] > wish[b]; });
   std::vector<bool> held(groups * experts), placed(experts);
   std::vector<std::size_t> used(groups);
   const std::size_t once = node_capacity(experts, groups, 0);

@@ -15,11 +15,11 @@ inline constexpr double kReplicaShares[] = {0, 0.25, 0.5, 1};
 
 /// Even GPUs, by placement and replicas. All are max/mean over GPUs, mean over layers.
 struct BalanceGain {
-  double extra = 0;          ///< asked share of extra slots
+  double extra = 0;  ///< asked share of extra slots
   std::size_t slots_per_gpu = 0;
-  double bound = 0;          ///< proven: no plan with these slots is more even on this traffic
-  double in_sample = 0;      ///< reached by a quick plan on the traffic it was made on
-  double held_out = 0;       ///< reached on the later half of the windows, planned on the earlier; NaN: one window
+  double bound = 0;      ///< proven: no plan with these slots is more even on this traffic
+  double in_sample = 0;  ///< reached by a quick plan on the traffic it was made on
+  double held_out = 0;  ///< reached on the later half of the windows, planned on the earlier; NaN: one window
 };
 struct Balance {
   std::size_t gpus = 1;
@@ -32,10 +32,10 @@ Balance balance_gain(const Loads& windows, std::size_t gpus);
 /// rows that leave their node, mean over layers.
 struct GroupGain {
   double extra = 0;
-  std::size_t capacity = 0;   ///< experts a node holds
-  double bound = 0;           ///< proven for the sampled requests: a request keeps at best its own most used experts
-  double group_bound = 0;     ///< proven for these groups: each node holds its group's most used experts
-  double held_out = 0;        ///< reached: groups of requests, experts placed on one half, scored on the other
+  std::size_t capacity = 0;  ///< experts a node holds
+  double bound = 0;  ///< proven for the sampled requests: a request keeps at best its own most used experts
+  double group_bound = 0;  ///< proven for these groups: each node holds its group's most used experts
+  double held_out = 0;     ///< reached: groups of requests, experts placed on one half, scored on the other
 };
 struct Grouping {
   std::size_t nodes = 1;

@@ -7,16 +7,16 @@ Json numbers(std::span<const double> values) { return Json::Array(values.begin()
 
 Json matrix(std::span<const double> values, std::size_t columns) {
   Json::Array out;
-  for (std::size_t at = 0; at < values.size(); at += columns) out.push_back(numbers(values.subspan(at, columns)));
+  for (std::size_t at = 0; at < values.size(); at += columns)
+    out.push_back(numbers(values.subspan(at, columns)));
   return out;
 }
 
 Json spread_json(const Spread& s) {
-  return Json::Object{{"rows", s.rows},       {"max_over_mean", s.max_over_mean},
-                      {"gini", s.gini},       {"cv", s.cv},
-                      {"entropy", s.entropy}, {"hottest_share", s.hottest_share},
-                      {"hot", s.hot},         {"cold", s.cold},
-                      {"unused", s.unused}};
+  return Json::Object{
+      {"rows", s.rows},       {"max_over_mean", s.max_over_mean}, {"gini", s.gini}, {"cv", s.cv},
+      {"entropy", s.entropy}, {"hottest_share", s.hottest_share}, {"hot", s.hot},   {"cold", s.cold},
+      {"unused", s.unused}};
 }
 
 Json step_json(const StepFigure& s) {
@@ -30,7 +30,8 @@ Json step_json(const StepFigure& s) {
 }
 
 Json phase_json(const PhaseFigures& phase) {
-  Json out = Json::Object{{"phase", phase.phase}, {"rows", phase.rows}, {"average", spread_json(phase.average)}};
+  Json out =
+      Json::Object{{"phase", phase.phase}, {"rows", phase.rows}, {"average", spread_json(phase.average)}};
   for (const Spread& s : phase.layers) {
     out["layers"].push_back(spread_json(s));
     out["hottest"].push_back(s.hottest);
@@ -67,7 +68,8 @@ Json domains_json(const Profile& p) {
     out["over_used"].push_back(std::move(list));
   }
   Json::Array generic;
-  for (const auto& experts : p.generic.experts) generic.push_back(Json::Array(experts.begin(), experts.end()));
+  for (const auto& experts : p.generic.experts)
+    generic.push_back(Json::Array(experts.begin(), experts.end()));
   out["generic"] = Json::Object{{"share", p.generic.share}, {"experts", std::move(generic)}};
   return out;
 }
@@ -155,9 +157,9 @@ Json gains_json(const Profile& p) {
                                     {"bound", g.bound},
                                     {"group_bound", g.group_bound},
                                     {"held_out", g.held_out}});
-  return Json::Object{{"gpus", p.balance.gpus},          {"contiguous", p.balance.contiguous},
-                      {"balance", std::move(balance)},   {"nodes", p.grouping.nodes},
-                      {"random_homes", p.grouping.random}, {"grouping", std::move(grouping)}};
+  return Json::Object{
+      {"gpus", p.balance.gpus},    {"contiguous", p.balance.contiguous}, {"balance", std::move(balance)},
+      {"nodes", p.grouping.nodes}, {"random_homes", p.grouping.random},  {"grouping", std::move(grouping)}};
 }
 
 }  // namespace

@@ -124,7 +124,9 @@ class Pass {
   }
 
  private:
-  const ExpertId* ids(std::uint64_t token) const { return &block_[static_cast<std::size_t>(token - begin_) * k_]; }
+  const ExpertId* ids(std::uint64_t token) const {
+    return &block_[static_cast<std::size_t>(token - begin_) * k_];
+  }
 
   /// Counts tokens [from, to) into `histogram`.
   void count(std::uint64_t from, std::uint64_t to, Histogram& histogram) {
@@ -198,7 +200,8 @@ class Pass {
     // Evenly spaced among the sampled.
     const std::size_t place = s.sampled * compared_ / walk_.sampled.size();
     if ((s.sampled + std::size_t{1}) * compared_ / walk_.sampled.size() > place)
-      std::copy(second_part_.begin(), second_part_.end(), usage_.begin() + static_cast<std::ptrdiff_t>(place * experts_));
+      std::copy(second_part_.begin(), second_part_.end(),
+                usage_.begin() + static_cast<std::ptrdiff_t>(place * experts_));
     const std::uint32_t group =
         s.sampled < plan_.group_of_sampled.size() ? plan_.group_of_sampled[s.sampled] : kNone;
     if (group != kNone) {
@@ -232,7 +235,8 @@ class Pass {
         if (last > base) {
           const std::uint64_t gap = now - last;
           again += gap == 1;
-          ++reuse.gaps[std::min<std::size_t>(kGapBuckets - 1, static_cast<std::size_t>(std::bit_width(gap - 1)))];
+          ++reuse.gaps[std::min<std::size_t>(kGapBuckets - 1,
+                                             static_cast<std::size_t>(std::bit_width(gap - 1)))];
         } else {
           ++reuse.first_uses;
         }

@@ -27,7 +27,7 @@ struct LayerLoads {
 };
 
 struct StepFigure {
-  std::size_t steps = 0;        ///< looked at; 0: too few requests
+  std::size_t steps = 0;  ///< looked at; 0: too few requests
   double max_over_mean = 0, max_over_mean_p95 = 0, max_over_mean_independent = 0;
   double distinct = 0, distinct_p95 = 0, distinct_independent = 0;
 };
@@ -37,9 +37,9 @@ inline constexpr std::size_t kGapBuckets = 16;
 struct Reuse {
   std::uint64_t rows = 0, first_uses = 0;
   std::array<std::uint64_t, kGapBuckets> gaps{};
-  double pooled = 0;         ///< rows whose expert the token before chose too / rows with a token before
-  double per_request = 0;    ///< the same a request, mean over requests
-  double independent = 0;    ///< sum of p^2 / k, p = share of tokens that choose an expert
+  double pooled = 0;       ///< rows whose expert the token before chose too / rows with a token before
+  double per_request = 0;  ///< the same a request, mean over requests
+  double independent = 0;  ///< sum of p^2 / k, p = share of tokens that choose an expert
 };
 
 struct Sharpening {
@@ -70,7 +70,7 @@ struct LayerProfile {
   std::vector<float> request_cosines;  ///< of pairs of sampled requests, for the similarity of layers
   std::vector<double> group_loads;     ///< [2 halves, groups, E] of sampled requests
   OwnExperts own;
-  std::uint64_t missing = 0;           ///< choices the source did not record
+  std::uint64_t missing = 0;  ///< choices the source did not record
 };
 
 /// What all layers share. Spans outlive the pass.

@@ -79,7 +79,8 @@ std::vector<std::uint16_t> kinds_of_requests(const Walk& walk, std::size_t reque
   return out;
 }
 
-Loads join(const std::vector<LayerProfile>& layers, std::size_t phase, std::size_t kinds, std::size_t experts) {
+Loads join(const std::vector<LayerProfile>& layers, std::size_t phase, std::size_t kinds,
+           std::size_t experts) {
   Loads out{.layers = layers.size(), .kinds = kinds, .experts = experts, .values = {}};
   const auto stride = static_cast<std::ptrdiff_t>(kinds * experts);
   for (const LayerProfile& layer : layers) {
@@ -96,8 +97,8 @@ Status from_tokens(const trace::Trace& trace, const Options& options, ThreadPool
   const std::vector<std::uint16_t> kinds = kinds_of_requests(walk, out.requests);
   for (const std::size_t batch : options.batches) {
     mixed.push_back(mixed_steps(walk, trace.requests(), batch, options.steps));
-    same.push_back(same_kind_steps(walk, trace.requests(), batch, walk.domains.size() > 1 ? options.steps : 0, kinds,
-                                   walk.domains.size()));
+    same.push_back(same_kind_steps(walk, trace.requests(), batch, walk.domains.size() > 1 ? options.steps : 0,
+                                   kinds, walk.domains.size()));
   }
   MOESAIC_ASSIGN(out.clusters, find_clusters(trace, walk, options.clusters, options.nodes, pool));
   PassPlan plan{.trace = trace,
@@ -125,9 +126,11 @@ Status from_tokens(const trace::Trace& trace, const Options& options, ThreadPool
   out.arrivals = walk.arrivals;
   for (const LayerProfile& layer : layers) out.missing += layer.missing;
   if (walk.prefill_tokens > 0)
-    out.phases.push_back(phase_figures(kPrefillRow, join(layers, kPrefillRow, walk.domains.size(), out.experts)));
+    out.phases.push_back(
+        phase_figures(kPrefillRow, join(layers, kPrefillRow, walk.domains.size(), out.experts)));
   if (walk.decode_tokens > 0)
-    out.phases.push_back(phase_figures(kDecodeRow, join(layers, kDecodeRow, walk.domains.size(), out.experts)));
+    out.phases.push_back(
+        phase_figures(kDecodeRow, join(layers, kDecodeRow, walk.domains.size(), out.experts)));
   out.main_phase = phase_name(walk.phase == Phase::kDecode ? kDecodeRow : kPrefillRow);
   Loads windows{.layers = layers.size(), .kinds = walk.windows, .experts = out.experts, .values = {}};
   for (const LayerProfile& layer : layers)
@@ -145,7 +148,8 @@ Status from_tokens(const trace::Trace& trace, const Options& options, ThreadPool
 }  // namespace
 
 const PhaseFigures& Profile::main() const {
-  return *std::find_if(phases.begin(), phases.end(), [&](const PhaseFigures& p) { return p.phase == main_phase; });
+  return *std::find_if(phases.begin(), phases.end(),
+                       [&](const PhaseFigures& p) { return p.phase == main_phase; });
 }
 
 Result<Profile> profile_trace(const trace::Trace& trace, const Options& options, ThreadPool& pool) {

@@ -73,7 +73,8 @@ void choose_requests(Walk& walk, const WalkOptions& options) {
   for (Segment& s : walk.segments) {
     if (s.picture_end > s.begin && evenly(p++, pictured, options.correlated_requests))
       s.correlate = static_cast<std::uint32_t>(walk.correlated++);
-    if (s.request != kNone && phase_tokens(s, walk.phase) >= 4 && evenly(u++, usable, options.sampled_requests)) {
+    if (s.request != kNone && phase_tokens(s, walk.phase) >= 4 &&
+        evenly(u++, usable, options.sampled_requests)) {
       s.sampled = static_cast<std::uint32_t>(walk.sampled.size());
       walk.sampled.push_back(s.request);
     }
@@ -83,7 +84,8 @@ void choose_requests(Walk& walk, const WalkOptions& options) {
 void cut_blocks(Walk& walk, const WalkOptions& options) {
   for (std::size_t s = 0; s < walk.segments.size();) {
     Block block{.begin = walk.segments[s].begin, .first = s};
-    while (s < walk.segments.size() && (s == block.first || walk.segments[s].end - block.begin <= options.block_tokens))
+    while (s < walk.segments.size() &&
+           (s == block.first || walk.segments[s].end - block.begin <= options.block_tokens))
       ++s;
     block.last = s;
     block.end = walk.segments[s - 1].end;
@@ -105,7 +107,8 @@ void cut_blocks(Walk& walk, const WalkOptions& options) {
 
 }  // namespace
 
-KeptDomains keep_domains(std::span<const std::string> names, std::span<const double> weights, std::size_t keep) {
+KeptDomains keep_domains(std::span<const std::string> names, std::span<const double> weights,
+                         std::size_t keep) {
   std::vector<std::size_t> order;
   for (std::size_t d = 0; d < names.size(); ++d) {
     if (weights[d] > 0) order.push_back(d);

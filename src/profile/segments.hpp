@@ -22,17 +22,17 @@ inline constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max()
 struct Segment {
   std::uint64_t begin = 0, split = 0, end = 0;
   std::uint32_t request = kNone;
-  std::uint16_t domain = 0;            ///< index into Walk::domains
+  std::uint16_t domain = 0;  ///< index into Walk::domains
   std::uint32_t window = 0;
   std::uint64_t picture_end = 0, rest_begin = 0;  ///< the picture starts at `begin`; equal to it: none
-  std::uint32_t correlate = kNone;     ///< place among the requests whose correlation is measured
-  std::uint32_t sampled = kNone;       ///< place among the sampled requests
+  std::uint32_t correlate = kNone;                ///< place among the requests whose correlation is measured
+  std::uint32_t sampled = kNone;                  ///< place among the sampled requests
 };
 
 struct Block {
-  std::uint64_t begin = 0, end = 0;          ///< tokens
-  std::size_t first = 0, last = 0;           ///< segments
-  bool pairs = false;                        ///< co-activation and affinity look at this block
+  std::uint64_t begin = 0, end = 0;  ///< tokens
+  std::size_t first = 0, last = 0;   ///< segments
+  bool pairs = false;                ///< co-activation and affinity look at this block
 };
 
 struct WalkOptions {
@@ -44,9 +44,9 @@ struct WalkOptions {
 struct Walk {
   std::vector<Segment> segments;
   std::vector<Block> blocks;
-  Phase phase = Phase::kDecode;          ///< the phase that figures without a phase are of
-  bool stand_in = false;                 ///< the picture is the first third of the decode
-  bool arrivals = false;                 ///< windows follow arrival times, else the store's order
+  Phase phase = Phase::kDecode;  ///< the phase that figures without a phase are of
+  bool stand_in = false;         ///< the picture is the first third of the decode
+  bool arrivals = false;         ///< windows follow arrival times, else the store's order
   std::size_t windows = 1;
   std::vector<std::string> domains;
   std::vector<std::uint64_t> domain_tokens;  ///< of `phase`
@@ -66,6 +66,7 @@ struct KeptDomains {
   std::vector<std::string> names;
   std::vector<std::uint16_t> of_code;
 };
-KeptDomains keep_domains(std::span<const std::string> names, std::span<const double> weights, std::size_t keep);
+KeptDomains keep_domains(std::span<const std::string> names, std::span<const double> weights,
+                         std::size_t keep);
 
 }  // namespace moesaic::profile

@@ -69,12 +69,14 @@ void add_steps(const Walk& walk, std::span<const std::size_t> order, std::size_t
       }
     }
     for (; low < looked_at && time_of(low) < start[i] + span.count; ++low) {
-      out.tokens.push_back({span.begin + (time_of(low) - start[i]), first_step + static_cast<std::uint32_t>(low)});
+      out.tokens.push_back(
+          {span.begin + (time_of(low) - start[i]), first_step + static_cast<std::uint32_t>(low)});
     }
   }
 }
 
-Schedule mixed_steps(const Walk& walk, const trace::RequestTable& requests, std::size_t batch, std::size_t steps) {
+Schedule mixed_steps(const Walk& walk, const trace::RequestTable& requests, std::size_t batch,
+                     std::size_t steps) {
   Schedule out{.batch = batch, .domain_of_step = {}, .tokens = {}};
   add_steps(walk, arrival_order(walk, requests), batch, steps, kNoDomain, out);
   sort(out);
@@ -82,7 +84,8 @@ Schedule mixed_steps(const Walk& walk, const trace::RequestTable& requests, std:
 }
 
 Schedule same_kind_steps(const Walk& walk, const trace::RequestTable& requests, std::size_t batch,
-                         std::size_t steps, std::span<const std::uint16_t> kind_of_request, std::size_t kinds) {
+                         std::size_t steps, std::span<const std::uint16_t> kind_of_request,
+                         std::size_t kinds) {
   Schedule out{.batch = batch, .domain_of_step = {}, .tokens = {}};
   std::vector<std::vector<std::size_t>> of_kind(kinds);
   for (const std::size_t s : arrival_order(walk, requests)) {
@@ -92,8 +95,8 @@ Schedule same_kind_steps(const Walk& walk, const trace::RequestTable& requests, 
   std::size_t able = 0;
   for (const auto& order : of_kind) able += order.size() >= batch;
   for (std::size_t kind = 0; kind < kinds && able > 0; ++kind) {
-    add_steps(walk, of_kind[kind], batch, std::max<std::size_t>(1, steps / able), static_cast<std::uint16_t>(kind),
-              out);
+    add_steps(walk, of_kind[kind], batch, std::max<std::size_t>(1, steps / able),
+              static_cast<std::uint16_t>(kind), out);
   }
   sort(out);
   return out;

@@ -29,10 +29,12 @@ void add_steps(const Walk& walk, std::span<const std::size_t> order, std::size_t
                std::uint16_t domain, Schedule& out);
 
 /// Steps over all requests.
-Schedule mixed_steps(const Walk& walk, const trace::RequestTable& requests, std::size_t batch, std::size_t steps);
+Schedule mixed_steps(const Walk& walk, const trace::RequestTable& requests, std::size_t batch,
+                     std::size_t steps);
 
 /// Steps of one kind only; group_of_request[r] is its kind, kNoDomain = none.
 Schedule same_kind_steps(const Walk& walk, const trace::RequestTable& requests, std::size_t batch,
-                         std::size_t steps, std::span<const std::uint16_t> kind_of_request, std::size_t kinds);
+                         std::size_t steps, std::span<const std::uint16_t> kind_of_request,
+                         std::size_t kinds);
 
 }  // namespace moesaic::profile

@@ -17,7 +17,8 @@ void keep_strongest(std::vector<PairFigure>& pairs, std::size_t keep) {
     return x.a != y.a ? x.a < y.a : x.b < y.b;
   };
   if (pairs.size() > keep) {
-    std::partial_sort(pairs.begin(), pairs.begin() + static_cast<std::ptrdiff_t>(keep), pairs.end(), stronger);
+    std::partial_sort(pairs.begin(), pairs.begin() + static_cast<std::ptrdiff_t>(keep), pairs.end(),
+                      stronger);
     pairs.resize(keep);
   } else {
     std::sort(pairs.begin(), pairs.end(), stronger);
@@ -34,7 +35,8 @@ std::vector<double> lifts(std::span<const std::uint32_t> pairs, std::span<const 
       const double both = pairs[a * experts + b];
       if (both < enough(tokens)) continue;
       out[a * experts + b] = out[b * experts + a] =
-          both * static_cast<double>(tokens) / (static_cast<double>(single[a]) * static_cast<double>(single[b]));
+          both * static_cast<double>(tokens) /
+          (static_cast<double>(single[a]) * static_cast<double>(single[b]));
     }
   }
   return out;
@@ -68,7 +70,8 @@ Clique grow(const std::vector<double>& lift, std::size_t experts, const PairFigu
 CoActivation co_activation(std::span<const std::uint32_t> pairs, std::span<const std::uint64_t> single,
                            std::uint64_t tokens, std::size_t top_k, std::size_t keep) {
   const std::size_t experts = single.size();
-  CoActivation out{.tokens = tokens, .mean_lift = kNothing, .uniform_lift = kNothing, .strongest = {}, .cliques = {}};
+  CoActivation out{
+      .tokens = tokens, .mean_lift = kNothing, .uniform_lift = kNothing, .strongest = {}, .cliques = {}};
   if (tokens == 0 || top_k < 2 || experts < 2) return out;
   out.uniform_lift = static_cast<double>((top_k - 1) * experts) / static_cast<double>(top_k * (experts - 1));
   const std::vector<double> lift = lifts(pairs, single, tokens);
@@ -130,8 +133,8 @@ Affinity affinity(std::span<const std::uint32_t> joint, std::span<const std::uin
       if (both < enough(tokens)) continue;
       const double lift =
           both * static_cast<double>(tokens) / (static_cast<double>(here[a]) * static_cast<double>(next[b]));
-      out.strongest.push_back(
-          {static_cast<std::uint16_t>(a), static_cast<std::uint16_t>(b), lift, both / static_cast<double>(tokens)});
+      out.strongest.push_back({static_cast<std::uint16_t>(a), static_cast<std::uint16_t>(b), lift,
+                               both / static_cast<double>(tokens)});
     }
     followed += likeliest;
   }

@@ -10,8 +10,8 @@ namespace moesaic::profile {
 
 struct PairFigure {
   std::uint16_t a = 0, b = 0;
-  double lift = 0;    ///< P(both) / (P(a) P(b))
-  double share = 0;   ///< tokens that chose both / tokens
+  double lift = 0;   ///< P(both) / (P(a) P(b))
+  double share = 0;  ///< tokens that chose both / tokens
 };
 struct Clique {
   std::vector<std::uint16_t> experts;  ///< ascending
@@ -19,17 +19,17 @@ struct Clique {
 };
 
 struct CoActivation {
-  std::uint64_t tokens = 0;      ///< looked at; 0: k = 1 or too many experts
-  double mean_lift = 0;          ///< over the pairs of experts that tokens choose
-  double uniform_lift = 0;       ///< what a router without likings has: (k - 1) E / (k (E - 1))
+  std::uint64_t tokens = 0;  ///< looked at; 0: k = 1 or too many experts
+  double mean_lift = 0;      ///< over the pairs of experts that tokens choose
+  double uniform_lift = 0;   ///< what a router without likings has: (k - 1) E / (k (E - 1))
   std::vector<PairFigure> strongest;
   std::vector<Clique> cliques;
 };
 struct Affinity {
   std::uint64_t tokens = 0;
-  double information_bits = 0;   ///< mutual information of one expert here and one in the next layer
-  double followed = 0;           ///< P(the likeliest expert there given the one here), over rows
-  double followed_independent = 0;  ///< the same, when the layers knew nothing of each other
+  double information_bits = 0;        ///< mutual information of one expert here and one in the next layer
+  double followed = 0;                ///< P(the likeliest expert there given the one here), over rows
+  double followed_independent = 0;    ///< the same, when the layers knew nothing of each other
   std::vector<PairFigure> strongest;  ///< a here, b in the next layer
 };
 

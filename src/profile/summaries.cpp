@@ -25,7 +25,8 @@ Spread mean_spread(const std::vector<Spread>& spreads) {
   out.entropy = mean_of(spreads, [](const Spread& s) { return s.entropy; });
   out.hottest_share = mean_of(spreads, [](const Spread& s) { return s.hottest_share; });
   const auto whole = [&](auto member) {
-    return static_cast<std::size_t>(mean_of(spreads, [&](const Spread& s) { return static_cast<double>(s.*member); }));
+    return static_cast<std::size_t>(
+        mean_of(spreads, [&](const Spread& s) { return static_cast<double>(s.*member); }));
   };
   if (spreads.empty()) return out;
   out.hot = whole(&Spread::hot);
@@ -34,9 +35,9 @@ Spread mean_spread(const std::vector<Spread>& spreads) {
   return out;
 }
 
-StepFigure mean_figure(const std::vector<LayerProfile>& layers, std::vector<StepFigure> LayerProfile::*member,
-                       std::size_t schedule) {
-  const auto over = [&](double StepFigure::*figure) {
+StepFigure mean_figure(const std::vector<LayerProfile>& layers,
+                       std::vector<StepFigure> LayerProfile::* member, std::size_t schedule) {
+  const auto over = [&](double StepFigure::* figure) {
     return mean_of(layers, [&](const LayerProfile& layer) { return (layer.*member)[schedule].*figure; });
   };
   return {.steps = (layers.front().*member)[schedule].steps,
@@ -49,10 +50,11 @@ StepFigure mean_figure(const std::vector<LayerProfile>& layers, std::vector<Step
 }
 
 RequestCorrelation distribution(const std::vector<LayerProfile>& layers, std::size_t requests,
-                                std::vector<double> Correlation::*member) {
+                                std::vector<double> Correlation::* member) {
   std::vector<double> of_request;
   for (std::size_t r = 0; r < requests; ++r)
-    of_request.push_back(mean_of(layers, [&](const LayerProfile& layer) { return (layer.correlation.*member)[r]; }));
+    of_request.push_back(
+        mean_of(layers, [&](const LayerProfile& layer) { return (layer.correlation.*member)[r]; }));
   return {mean(of_request), quantile(of_request, 0.1), quantile(of_request, 0.5), quantile(of_request, 0.9)};
 }
 
@@ -111,8 +113,10 @@ Correlations correlations(const std::vector<LayerProfile>& layers, const Walk& w
   out.spearman = distribution(layers, walk.correlated, &Correlation::request_spearman);
   for (std::size_t i = 0; i < kSharpenings; ++i) {
     Sharpening at;
-    for (const LayerProfile& layer : layers) at.requests = std::max(at.requests, layer.correlation.after[i].requests);
-    at.pearson = mean_of(layers, [&](const LayerProfile& layer) { return layer.correlation.after[i].pearson; });
+    for (const LayerProfile& layer : layers)
+      at.requests = std::max(at.requests, layer.correlation.after[i].requests);
+    at.pearson =
+        mean_of(layers, [&](const LayerProfile& layer) { return layer.correlation.after[i].pearson; });
     if (at.requests > 0) out.after.push_back(at);
   }
   return out;
@@ -121,7 +125,8 @@ Correlations correlations(const std::vector<LayerProfile>& layers, const Walk& w
 Structure no_structure() {
   Structure out;
   out.reuse = out.reuse_per_request = out.reuse_independent = out.first_uses = kNothing;
-  out.mean_lift = out.uniform_lift = out.followed = out.followed_independent = out.information_bits = kNothing;
+  out.mean_lift = out.uniform_lift = out.followed = out.followed_independent = out.information_bits =
+      kNothing;
   return out;
 }
 
@@ -170,7 +175,8 @@ Grouping grouping(const std::vector<LayerProfile>& layers, const PassPlan& plan,
     std::vector<double> bound, group_bound, reached;
     for (const LayerProfile& layer : layers) {
       bound.push_back(layer.own.rows > 0 ? 1 - layer.own.kept[c] / layer.own.rows : kNothing);
-      const auto first = std::span(layer.group_loads).first(half), second = std::span(layer.group_loads).last(half);
+      const auto first = std::span(layer.group_loads).first(half),
+                 second = std::span(layer.group_loads).last(half);
       std::vector<double> all(half);
       for (std::size_t i = 0; i < half; ++i) all[i] = first[i] + second[i];
       group_bound.push_back(group_gain(all, all, plan.groups, plan.capacities[c]).group_bound);
@@ -187,18 +193,22 @@ Grouping grouping(const std::vector<LayerProfile>& layers, const PassPlan& plan,
 
 void say_what_is_missing(const Walk& walk, Profile& out) {
   if (walk.phase == Phase::kPrefill)
-    out.cannot.emplace_back("The trace holds no decode: steps, reuse and structure are those of prefill tokens.");
+    out.cannot.emplace_back(
+        "The trace holds no decode: steps, reuse and structure are those of prefill tokens.");
   if (walk.stand_in && out.correlation.requests > 0)
     out.cannot.emplace_back(
         "The trace holds no prefill: the first third of each decode, at most 48 tokens, stands in for it.");
   if (out.correlation.requests == 0)
     out.cannot.emplace_back("How the prefill predicts the decode cannot be told: no request has both.");
   if (out.steps.empty() || out.steps.front().mixed.steps == 0)
-    out.cannot.emplace_back("What a step sees cannot be told: there are fewer requests than the smallest batch.");
+    out.cannot.emplace_back(
+        "What a step sees cannot be told: there are fewer requests than the smallest batch.");
   if (out.structure.together.empty())
-    out.cannot.emplace_back("Co-activation cannot be told: a token chooses one expert, or experts are too many.");
+    out.cannot.emplace_back(
+        "Co-activation cannot be told: a token chooses one expert, or experts are too many.");
   if (out.clusters.count == 0)
-    out.cannot.emplace_back("Clusters of requests, and what grouping gains, cannot be told: too few requests.");
+    out.cannot.emplace_back(
+        "Clusters of requests, and what grouping gains, cannot be told: too few requests.");
   if (!out.arrivals)
     out.cannot.emplace_back(
         "Requests carry no arrival times: windows follow the store's order, so drift is that of the order.");

@@ -33,8 +33,9 @@ TEST(ProfileFigures, GlmDomainsDifferAsPublished) {
   const testing::Imported imported({testing::shared_data("traces/glm-5.2-prefill-counts/shard_counts.npz")});
   ASSERT_TRUE(imported) << imported.error();
   const Profile p = profiled(imported);
-  const std::pair<const char*, double> hottest[] = {{"books", 15.2}, {"math", 13.1},         {"news", 9.5}, {"code_raw", 8.5},
-                                                    {"chat", 6.9},   {"code_instruct", 5.9}, {"web", 3.5}};
+  const std::pair<const char*, double> hottest[] = {{"books", 15.2},   {"math", 13.1}, {"news", 9.5},
+                                                    {"code_raw", 8.5}, {"chat", 6.9},  {"code_instruct", 5.9},
+                                                    {"web", 3.5}};
   for (const auto& [name, value] : hottest) {
     const std::size_t d = domain(p, name);
     ASSERT_LT(d, p.domains.size()) << name;
@@ -99,7 +100,7 @@ TEST(ProfileFigures, GptOssReusesExpertsAsPublished) {
   EXPECT_NEAR(p.main().average.max_over_mean, 2.6315, 0.0001);
 }
 
-TEST(ProfileFigures, DeepSeekV2LiteIsAsPublished) {
+TEST(SlowProfileFigures, DeepSeekV2LiteIsAsPublished) {
   MOESAIC_NEEDS_SHARED("traces/deepseek-v2-lite-prefill");
   const testing::Imported imported({testing::shared_data("traces/deepseek-v2-lite-prefill")});
   ASSERT_TRUE(imported) << imported.error();
@@ -124,8 +125,9 @@ TEST(ProfileFigures, MixtralSubjectsAreAsPublished) {
 // are here: held to numpy's figures for these two. The worst layer is the source's.
 TEST(ProfileFigures, Llama4PrefillAndDecodeAreAsNumpyHasThem) {
   MOESAIC_NEEDS_SHARED("traces/llama4-maverick-mmlu");
-  const testing::Imported imported({testing::shared_data("traces/llama4-maverick-mmlu/abstract_algebra.tar.xz"),
-                                    testing::shared_data("traces/llama4-maverick-mmlu/anatomy.tar.xz")});
+  const testing::Imported imported(
+      {testing::shared_data("traces/llama4-maverick-mmlu/abstract_algebra.tar.xz"),
+       testing::shared_data("traces/llama4-maverick-mmlu/anatomy.tar.xz")});
   ASSERT_TRUE(imported) << imported.error();
   const Profile p = profiled(imported);
   ASSERT_EQ(p.phases.size(), 2u);
