@@ -37,7 +37,7 @@ TEST(Statistics, DivergenceIsOneBitWhenNothingIsShared) {
 TEST(Statistics, SpearmanSeesOrderAlone) {
   EXPECT_DOUBLE_EQ(spearman(Values{1, 2, 3, 4}, Values{1, 8, 27, 1000}), 1);
   EXPECT_DOUBLE_EQ(spearman(Values{1, 2, 3, 4}, Values{9, 7, 5, 1}), -1);
-  EXPECT_NEAR(spearman(Values{1, 1, 2, 3}, Values{1, 2, 2, 3}), 7.0 / 9,
+  EXPECT_NEAR(spearman(Values{1, 1, 2, 3}, Values{1, 2, 2, 3}), 5.0 / 6,
               1e-12);  // ranks .5 .5 2 3 and 0 1.5 1.5 3
   EXPECT_TRUE(std::isnan(pearson(Values{1, 1}, Values{1, 2})));
 }
@@ -89,25 +89,32 @@ TEST(Drift, FindsThePlantedChangeAndItsCost) {
   EXPECT_GT(found.half_life, 0);
 }
 
-TEST(CoActivation, FindsAPlantedTriangle) {
-  // 1000 tokens of two experts each; experts 0, 1, 2 go together, 3 to 5 as well.
-  std::vector<std::uint32_t> pairs(36);
-  std::vector<std::uint64_t> single(6);
-  const auto together = [&](std::size_t a, std::size_t b, std::uint32_t n) {
-    pairs[a * 6 + b] = n;
-    single[a] += n;
-    single[b] += n;
-  };
-  for (const std::size_t from : {0, 3}) {
-    together(from, from + 1, 200);
-    together(from, from + 2, 150);
-    together(from + 1, from + 2, 150);
+TEST(CoActivation, FindsThePlantedTriangles) {
+  // 1,200 tokens of two experts each: four triangles of experts, 100 tokens a pair.
+  std::vector<std::uint32_t> pairs(12 * 12);
+  const std::vector<std::uint64_t> single(12, 200);
+  for (std::size_t from = 0; from < 12; from += 3) {
+    pairs[from * 12 + from + 1] = pairs[from * 12 + from + 2] = pairs[(from + 1) * 12 + from + 2] = 100;
   }
-  const CoActivation found = co_activation(pairs, single, 1000, 2, 8);
-  EXPECT_DOUBLE_EQ(found.uniform_lift, 0.6);
-  ASSERT_EQ(found.strongest.size(), 6u);
-  EXPECT_EQ(found.strongest[0].lift, 200.0 * 1000 / (350.0 * 350.0));
-  EXPECT_TRUE(found.cliques.empty());  // no lift of 2
+  const CoActivation found = co_activation(pairs, single, 1200, 2, 8);
+  EXPECT_DOUBLE_EQ(found.uniform_lift, 12.0 / 22);
+  EXPECT_DOUBLE_EQ(found.mean_lift, 3);
+  ASSERT_EQ(found.strongest.size(), 8u);
+  ASSERT_EQ(found.cliques.size(), 3u);  // the three it keeps
+  EXPECT_EQ(found.cliques[1].experts, (std::vector<std::uint16_t>{3, 4, 5}));
+  EXPECT_DOUBLE_EQ(found.cliques[1].weakest_lift, 3);
+}
+
+TEST(Affinity, OfAPermutationIsTheWholeEntropy) {
+  // Expert e is always followed by e + 1 of four.
+  std::vector<std::uint32_t> joint(16);
+  for (std::size_t e = 0; e < 4; ++e) joint[e * 4 + (e + 1) % 4] = 50;
+  const std::vector<std::uint64_t> single(4, 50);
+  const Affinity found = affinity(joint, single, single, 200, 4);
+  EXPECT_DOUBLE_EQ(found.information_bits, 2);
+  EXPECT_DOUBLE_EQ(found.followed, 1);
+  EXPECT_DOUBLE_EQ(found.followed_independent, 0.25);
+  EXPECT_DOUBLE_EQ(found.strongest[0].lift, 4);
 }
 
 }  // namespace
