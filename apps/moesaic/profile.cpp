@@ -68,6 +68,17 @@ std::string gains_table(const profile::Profile& p) {
   return table.text();
 }
 
+/// In lines of at most report::kMaxWidth, cut at spaces.
+std::string wrapped(std::string text) {
+  for (std::size_t begin = 0; text.size() - begin > report::kMaxWidth;) {
+    const std::size_t space = text.rfind(' ', begin + report::kMaxWidth);
+    if (space == std::string::npos || space <= begin) break;
+    text[space] = '\n';
+    begin = space + 1;
+  }
+  return text + "\n";
+}
+
 void print(const Options& options, const profile::Profile& p) {
   fmt::print("{}: {} MoE layers x {} experts, k = {}; {} requests, {} tokens\n\n", options.trace,
              p.layers.size(), p.experts, p.top_k, report::with_commas(p.requests),
@@ -78,7 +89,7 @@ void print(const Options& options, const profile::Profile& p) {
   const profile::Structure& s = p.structure;
   if (!std::isnan(s.reuse))
     fmt::print(
-        "Reuse from one token to the next: {} % of experts (mean over requests; independent tokens {} %)\n",
+        "Reuse from one token to the next: {} % of experts (mean over requests; {} % if independent)\n",
         percent(s.reuse_per_request), percent(s.reuse_independent));
   if (!std::isnan(s.mean_lift))
     fmt::print("Lift of the pairs a token chooses: {} (a router without likings: {})\n",
@@ -97,7 +108,7 @@ void print(const Options& options, const profile::Profile& p) {
       "\nWhat is to be gained: max/mean over {} GPUs (contiguous: {}), rows that leave one of {} nodes\n{}",
       p.balance.gpus, number(p.balance.contiguous, 2), p.grouping.nodes, gains_table(p));
   fmt::print("bound = nothing passes it; in sample, held out = reached by a simple plan.\n");
-  for (const std::string& sentence : p.cannot) fmt::print("Note: {}\n", sentence);
+  for (const std::string& sentence : p.cannot) fmt::print("{}", wrapped("Note: " + sentence));
 }
 
 Status run(Context& context, const Options& options) {
