@@ -1,0 +1,58 @@
+// Collectives of the ranks of a job, behind one interface: one rank (every program), ranks as threads
+// (comm/thread_ranks.hpp, for tests) or MPI (comm_mpi, linked by moesaic-mpi alone).
+//
+// Every rank must call the same functions in the same order. A rank that cannot go on says so in agree();
+// one that just returns leaves the others waiting. Not thread-safe: one thread of a rank communicates.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/result.hpp"
+
+namespace moesaic::comm {
+
+using Bytes = std::vector<std::byte>;
+
+class Comm {
+ public:
+  virtual ~Comm() = default;
+
+  virtual std::size_t rank() const = 0;
+  virtual std::size_t size() const = 0;
+  bool is_root() const { return rank() == 0; }
+
+  /// Returns when every rank has called it.
+  virtual Status barrier() = 0;
+
+  /// Adds element by element over all ranks, in place. Integers: the order of ranks does not matter.
+  virtual Status all_sum(std::span<std::int64_t> values) = 0;
+
+  /// Every rank's bytes at every rank, in rank order. Sizes may differ and may be 0.
+  virtual Result<std::vector<Bytes>> all_gather(std::span<const std::byte> mine) = 0;
+
+  /// `bytes` of `root` at every rank; what others passed is replaced.
+  virtual Status broadcast(Bytes& bytes, std::size_t root) = 0;
+
+  /// Sends out[i] to rank peers[i] and returns what each peer sent here, in the order of `peers`. The ranks
+  /// named must call it at the same time and name each other; ranks not named need not. A message to oneself
+  /// is allowed. Sizes may differ and may be 0; they need not be known to the receiver.
+  /// REQUIRES: peers distinct, out.size() == peers.size().
+  virtual Result<std::vector<Bytes>> exchange(std::span<const std::size_t> peers,
+                                              const std::vector<Bytes>& out) = 0;
+
+  /// Host name of the machine (or network namespace) this rank runs on.
+  virtual std::string host() const = 0;
+};
+
+/// One rank: collectives give back what they were given.
+Comm& one_rank();
+
+/// All ranks go on, or none: the error of the lowest failing rank (its message then names that rank, where
+/// there are several), or success. Call it wherever a rank alone may fail.
+Status agree(Comm& comm, const Status& mine);
+
+}  // namespace moesaic::comm
