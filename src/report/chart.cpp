@@ -1,0 +1,100 @@
+#include "report/chart.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <span>
+
+#include "core/check.hpp"
+
+namespace moesaic::report {
+namespace {
+
+constexpr std::uint16_t kNoValue = 0xFFFF;
+constexpr double kSteps = 0xFFFE;
+
+Json axis_json(const Axis& axis) {
+  return Json::Object{{"name", axis.name},
+                      {"unit", axis.unit},
+                      {"labels", Json::Array(axis.labels.begin(), axis.labels.end())},
+                      {"log", axis.logarithmic}};
+}
+
+std::string base64(std::span<const std::uint8_t> bytes) {
+  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  out.reserve((bytes.size() + 2) / 3 * 4);
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    std::uint32_t group = std::uint32_t{bytes[i]} << 16;
+    if (i + 1 < bytes.size()) group |= std::uint32_t{bytes[i + 1]} << 8;
+    if (i + 2 < bytes.size()) group |= bytes[i + 2];
+    out += kDigits[group >> 18];
+    out += kDigits[group >> 12 & 63];
+    out += i + 1 < bytes.size() ? kDigits[group >> 6 & 63] : '=';
+    out += i + 2 < bytes.size() ? kDigits[group & 63] : '=';
+  }
+  return out;
+}
+
+const char* scale_name(Scale scale) {
+  return scale == Scale::kUnit ? "unit" : scale == Scale::kRatio ? "ratio" : "sequential";
+}
+
+Json view_json(const View& view) {
+  double largest = 0;
+  for (const double value : view.values) {
+    MOESAIC_CHECK(!(value < 0));
+    if (std::isfinite(value)) largest = std::max(largest, value);
+  }
+  std::vector<std::uint8_t> codes;
+  codes.reserve(2 * view.values.size());
+  for (const double value : view.values) {
+    std::uint16_t code = kNoValue;
+    if (!std::isnan(value)) {
+      const double part = largest > 0 ? std::min(value, largest) / largest : 0;
+      code = static_cast<std::uint16_t>(std::lround(part * kSteps));
+    }
+    codes.push_back(static_cast<std::uint8_t>(code & 0xFF));
+    codes.push_back(static_cast<std::uint8_t>(code >> 8));
+  }
+  return Json::Object{{"name", view.name}, {"value", view.value},    {"unit", view.unit},
+                      {"largest", largest}, {"codes", base64(codes)}, {"scale", scale_name(view.scale)}};
+}
+
+}  // namespace
+
+Json to_json(const Curves& chart) {
+  Json::Array series;
+  for (const Series& s : chart.series) {
+    MOESAIC_CHECK(s.y.size() == chart.at.size());
+    series.push_back(Json::Object{
+        {"name", s.name}, {"reference", s.reference}, {"y", Json::Array(s.y.begin(), s.y.end())}});
+  }
+  return Json::Object{{"kind", "curves"},
+                      {"title", chart.title},
+                      {"note", chart.note},
+                      {"x", axis_json(chart.x)},
+                      {"y", axis_json(chart.y)},
+                      {"at", Json::Array(chart.at.begin(), chart.at.end())},
+                      {"bars", chart.bars},
+                      {"from_zero", chart.from_zero},
+                      {"series", std::move(series)}};
+}
+
+Json to_json(const HeatMap& chart) {
+  Json::Array views;
+  for (const View& view : chart.views) {
+    MOESAIC_CHECK(view.values.size() == chart.row_count * chart.column_count);
+    views.push_back(view_json(view));
+  }
+  return Json::Object{{"kind", "heat_map"},
+                      {"title", chart.title},
+                      {"note", chart.note},
+                      {"rows", axis_json(chart.rows)},
+                      {"columns", axis_json(chart.columns)},
+                      {"row_count", chart.row_count},
+                      {"column_count", chart.column_count},
+                      {"views", std::move(views)}};
+}
+
+}  // namespace moesaic::report
