@@ -49,6 +49,14 @@ if(MOESAIC_PYTHON)
   set_tests_properties(moesaic.every_json_fits_its_schema PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 endif()
 
+# The pages in a browser; exit 77 where playwright-core (npm ci --prefix tests/web) or chromium is missing.
+find_program(MOESAIC_NODE node)
+if(MOESAIC_NODE AND MOESAIC_NPM AND MOESAIC_PAGES)
+  add_test(NAME moesaic.pages_in_a_browser
+    COMMAND ${MOESAIC_NODE} ${CMAKE_SOURCE_DIR}/tests/web/page_test.mjs $<TARGET_FILE:moesaic> ${CMAKE_SOURCE_DIR})
+  set_tests_properties(moesaic.pages_in_a_browser PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+endif()
+
 # Each fuzz/<target>.cpp, with any compiler: <target>_corpus gives it every file of fuzz/corpus/<target>/.
 file(GLOB _fuzz_targets CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/fuzz/*.cpp)
 foreach(_source IN LISTS _fuzz_targets)

@@ -11,7 +11,7 @@ packages=(
   clang-format-19 python3 python3-jsonschema xz-utils nodejs npm
 )
 if [ "${1:-}" = nightly ]; then
-  packages+=(python3-numpy clang-19 clang-tidy-19 libclang-rt-19-dev valgrind time libopenmpi-dev openmpi-bin iproute2)
+  packages+=(python3-numpy clang-19 clang-tidy-19 libclang-rt-19-dev valgrind time libopenmpi-dev openmpi-bin iproute2 chromium)
 fi
 
 missing=()

@@ -9,4 +9,8 @@ cmake --build --preset release
 if [ -f tests/zarrita/package-lock.json ]; then
   npm ci --silent --no-audit --no-fund --prefix tests/zarrita
 fi
+# The pages in a browser.
+if command -v chromium >/dev/null; then
+  npm ci --silent --no-audit --no-fund --prefix tests/web
+fi
 ctest --preset release -j "$(nproc)"

@@ -1,5 +1,16 @@
 // One self-contained file: scripts and styles go into index.html.
+import { readFileSync } from "node:fs";
 import { defineConfig } from "vite";
+
+/** What the licences of the code in the page ask to go with it. */
+function notices() {
+  const files = ["echarts/NOTICE", "zrender/LICENSE", "tslib/LICENSE.txt"];
+  const text = files.map((file) => readFileSync(`node_modules/${file}`, "utf8").trim());
+  const apache = "Licensed under the Apache License, Version 2.0: https://www.apache.org/licenses/LICENSE-2.0";
+  return `\n<!--\nThis page contains Apache ECharts, zrender and tslib.\n\n${[text[0], apache, ...text.slice(1)]
+    .join("\n\n")
+    .replaceAll("--", "- -")}\n-->\n`;
+}
 
 const inline = {
   name: "inline",
@@ -21,6 +32,7 @@ const inline = {
       html.source = html.source.replace(at, () => replacement + at);
       delete bundle[name];
     }
+    html.source += notices();
   },
 };
 

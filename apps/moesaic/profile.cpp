@@ -6,6 +6,8 @@
 #include <memory>
 
 #include "command.hpp"
+#include "profile/in_words.hpp"
+#include "profile_page.hpp"
 #include "report/table.hpp"
 
 namespace moesaic::app {
@@ -14,31 +16,12 @@ namespace {
 using report::number;
 
 struct Options {
-  std::string trace, json;
+  std::string trace, json, html;
   profile::Options profile;
   std::size_t threads = 0;
 };
 
 std::string percent(double share) { return std::isnan(share) ? "-" : number(100 * share, 1); }
-
-std::string loads_table(const profile::Profile& p) {
-  report::Table table(
-      {"phase", "domain", "rows", "hottest\n/ mean", "worst\nlayer", "Gini", "CV", "entropy", "unused"});
-  const auto add = [&](const std::string& phase, const std::string& domain, const profile::Spread& s,
-                       double worst) {
-    table.add({phase, domain, number(s.rows, 0), number(s.max_over_mean, 2), number(worst, 1),
-               number(s.gini, 3), number(s.cv, 2), number(s.entropy, 3), fmt::format("{}", s.unused)});
-  };
-  for (const profile::PhaseFigures& phase : p.phases) {
-    double worst = std::nan("");
-    for (const profile::Spread& s : phase.layers) worst = std::fmax(worst, s.max_over_mean);
-    add(phase.phase, "(all)", phase.average, worst);
-    for (std::size_t d = 0; p.domains.size() > 1 && d < p.domains.size(); ++d) {
-      if (phase.domains[d].rows > 0) add(phase.phase, p.domains[d], phase.domains[d], std::nan(""));
-    }
-  }
-  return table.text();
-}
 
 std::string steps_table(const profile::Profile& p) {
   report::Table table({"tokens\na step", "distinct\nexperts", "if inde-\npendent", "one\ndomain",
@@ -80,10 +63,14 @@ std::string wrapped(std::string text) {
 }
 
 void print(const Options& options, const profile::Profile& p) {
-  fmt::print("{}: {} MoE layers x {} experts, k = {}; {} requests, {} tokens\n\n", options.trace,
+  fmt::print("{}:\n{} MoE layers x {} experts, k = {}; {} requests, {} tokens\n\n", options.trace,
              p.layers.size(), p.experts, p.top_k, report::with_commas(p.requests),
              report::with_commas(p.tokens));
-  fmt::print("Loads, means over layers\n{}\n", loads_table(p));
+  for (const profile::Remark& remark : profile::in_words(p)) {
+    const std::string verdict = remark.verdict.empty() ? "" : " (" + remark.verdict + ")";
+    fmt::print("{}", wrapped(remark.topic + verdict + ": " + remark.text));
+  }
+  fmt::print("\nLoads, means over layers\n{}\n", loads_table(p).text());
   if (!p.steps.empty() && p.steps.front().mixed.steps > 0)
     fmt::print("What a step of tokens of different requests sees\n{}\n", steps_table(p));
   const profile::Structure& s = p.structure;
@@ -112,12 +99,17 @@ void print(const Options& options, const profile::Profile& p) {
 }
 
 Status run(Context& context, const Options& options) {
+  if (!options.html.empty()) MOESAIC_TRY(report::can_render());
   ThreadPool pool(options.threads);
   MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(context.files, options.trace));
   progress("profiling " + options.trace);
   MOESAIC_ASSIGN(const profile::Profile result, profile::profile_trace(trace, options.profile, pool));
   progress_done();
   if (options.json != "-") print(options, result);
+  if (!options.html.empty()) {
+    MOESAIC_TRY(report::write(profile_page(result, options.trace), context.files, options.html, true));
+    if (options.json != "-") fmt::print("\nThe page is {}.\n", options.html);
+  }
   return write_json(context, options.json, profile::to_json(result));
 }
 
@@ -139,6 +131,7 @@ void add_profile(CLI::App& app, Context& context) {
       ->check(CLI::Range(1, 64));
   command->add_option("--threads", options->threads, "Threads; 0 = one a core")->capture_default_str();
   command->add_option("--json", options->json, "Write everything as JSON; - = stdout, and no tables");
+  command->add_option("--html", options->html, "Write a page of charts: one file, opened from disk");
   run_when_chosen(*command, context, [&context, options] { return run(context, *options); });
 }
 

@@ -74,6 +74,11 @@ Result<Clusters> find_clusters(const trace::Trace& trace, const Walk& walk, std:
   while (!order.empty() && size[order.back()] == 0) order.pop_back();
   for (const std::size_t c : order) out.sizes.push_back(size[c]);
   out.count = out.sizes.size();
+  out.by_domain.assign(out.count * walk.domains.size(), 0);
+  for (const Segment& s : walk.segments) {
+    if (s.sampled != kNone)
+      ++out.by_domain[out.cluster_of_sampled[s.sampled] * walk.domains.size() + s.domain];
+  }
   std::vector<std::size_t> labels;
   for (const std::uint32_t r : walk.sampled) labels.push_back(trace.requests().domain[r]);
   if (walk.domains.size() > 1)

@@ -16,6 +16,7 @@ struct Clusters {
   std::size_t count = 0;  ///< 0: too few requests
   std::vector<std::uint32_t> cluster_of_sampled;
   std::vector<std::size_t> sizes;  ///< sampled requests in each, falling
+  std::vector<double> by_domain;   ///< [count, domains] sampled requests of each
   double within = 0;               ///< mean cosine of a request and its centroid
   /// Normalised mutual information with the labels (Strehl and Ghosh 2002; geometric mean); NaN: no labels.
   double agreement = 0;

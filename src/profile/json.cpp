@@ -32,9 +32,25 @@ Json step_json(const StepFigure& s) {
 Json phase_json(const PhaseFigures& phase) {
   Json out =
       Json::Object{{"phase", phase.phase}, {"rows", phase.rows}, {"average", spread_json(phase.average)}};
-  for (const Spread& s : phase.layers) {
-    out["layers"].push_back(spread_json(s));
-    out["hottest"].push_back(s.hottest);
+  const Loads& loads = phase.loads;
+  for (std::size_t l = 0; l < loads.layers; ++l) {
+    std::vector<double> all(loads.experts);
+    Json::Array hot, cold, of_domain;
+    for (std::size_t d = 0; d < loads.kinds; ++d) {
+      for (std::size_t e = 0; e < loads.experts; ++e) all[e] += loads.at(l, d)[e];
+      of_domain.push_back(spread_json(spread(loads.at(l, d))));
+    }
+    const double mean = phase.layers[l].rows / static_cast<double>(loads.experts);
+    for (std::size_t e = 0; e < loads.experts; ++e) {
+      if (all[e] > kHot * mean) hot.push_back(e);
+      if (all[e] < kCold * mean) cold.push_back(e);
+    }
+    out["layers"].push_back(spread_json(phase.layers[l]));
+    out["hottest"].push_back(phase.layers[l].hottest);
+    out["loads"].push_back(numbers(all));
+    out["hot_experts"].push_back(std::move(hot));
+    out["cold_experts"].push_back(std::move(cold));
+    out["domain_layers"].push_back(std::move(of_domain));
   }
   for (const Spread& s : phase.domains) out["domains"].push_back(spread_json(s));
   return out;
@@ -194,6 +210,7 @@ Json to_json(const Profile& p) {
     out["steps"].push_back(Json::Object{
         {"batch", s.batch}, {"mixed", step_json(s.mixed)}, {"same_kind", step_json(s.same_kind)}});
   out["clusters"] = Json::Object{{"sizes", Json::Array(p.clusters.sizes.begin(), p.clusters.sizes.end())},
+                                 {"by_domain", matrix(p.clusters.by_domain, p.domains.size())},
                                  {"within", p.clusters.within},
                                  {"agreement", p.clusters.agreement}};
   return out;

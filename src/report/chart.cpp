@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "core/check.hpp"
+#include "io/base64.hpp"
 
 namespace moesaic::report {
 namespace {
@@ -20,22 +21,6 @@ Json axis_json(const Axis& axis) {
                       {"log", axis.logarithmic}};
 }
 
-std::string base64(std::span<const std::uint8_t> bytes) {
-  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    std::uint32_t group = std::uint32_t{bytes[i]} << 16;
-    if (i + 1 < bytes.size()) group |= std::uint32_t{bytes[i + 1]} << 8;
-    if (i + 2 < bytes.size()) group |= bytes[i + 2];
-    out += kDigits[group >> 18];
-    out += kDigits[group >> 12 & 63];
-    out += i + 1 < bytes.size() ? kDigits[group >> 6 & 63] : '=';
-    out += i + 2 < bytes.size() ? kDigits[group & 63] : '=';
-  }
-  return out;
-}
-
 const char* scale_name(Scale scale) {
   return scale == Scale::kUnit ? "unit" : scale == Scale::kRatio ? "ratio" : "sequential";
 }
@@ -46,7 +31,7 @@ Json view_json(const View& view) {
     MOESAIC_CHECK(!(value < 0));
     if (std::isfinite(value)) largest = std::max(largest, value);
   }
-  std::vector<std::uint8_t> codes;
+  std::vector<std::byte> codes;
   codes.reserve(2 * view.values.size());
   for (const double value : view.values) {
     std::uint16_t code = kNoValue;
@@ -54,11 +39,15 @@ Json view_json(const View& view) {
       const double part = largest > 0 ? std::min(value, largest) / largest : 0;
       code = static_cast<std::uint16_t>(std::lround(part * kSteps));
     }
-    codes.push_back(static_cast<std::uint8_t>(code & 0xFF));
-    codes.push_back(static_cast<std::uint8_t>(code >> 8));
+    codes.push_back(static_cast<std::byte>(code & 0xFF));
+    codes.push_back(static_cast<std::byte>(code >> 8));
   }
-  return Json::Object{{"name", view.name}, {"value", view.value},    {"unit", view.unit},
-                      {"largest", largest}, {"codes", base64(codes)}, {"scale", scale_name(view.scale)}};
+  return Json::Object{{"name", view.name},
+                      {"value", view.value},
+                      {"unit", view.unit},
+                      {"largest", largest},
+                      {"codes", io::encode_base64(codes)},
+                      {"scale", scale_name(view.scale)}};
 }
 
 }  // namespace
@@ -70,14 +59,10 @@ Json to_json(const Curves& chart) {
     series.push_back(Json::Object{
         {"name", s.name}, {"reference", s.reference}, {"y", Json::Array(s.y.begin(), s.y.end())}});
   }
-  return Json::Object{{"kind", "curves"},
-                      {"title", chart.title},
-                      {"note", chart.note},
-                      {"x", axis_json(chart.x)},
-                      {"y", axis_json(chart.y)},
-                      {"at", Json::Array(chart.at.begin(), chart.at.end())},
-                      {"bars", chart.bars},
-                      {"from_zero", chart.from_zero},
+  return Json::Object{{"kind", "curves"},           {"title", chart.title},
+                      {"note", chart.note},         {"x", axis_json(chart.x)},
+                      {"y", axis_json(chart.y)},    {"at", Json::Array(chart.at.begin(), chart.at.end())},
+                      {"bars", chart.bars},         {"from_zero", chart.from_zero},
                       {"series", std::move(series)}};
 }
 

@@ -39,16 +39,12 @@ Json to_json(const Page& page) {
     Json::Array items;
     for (const auto& item : section.items)
       items.push_back(std::visit([](const auto& i) { return item_json(i); }, item));
-    sections.push_back(Json::Object{{"title", section.title},
-                                    {"paragraphs", strings(section.paragraphs)},
-                                    {"items", std::move(items)}});
+    sections.push_back(Json::Object{
+        {"title", section.title}, {"paragraphs", strings(section.paragraphs)}, {"items", std::move(items)}});
   }
-  return Json::Object{{"schema", "moesaic.page/1"},
-                      {"title", page.title},
-                      {"subtitle", page.subtitle},
-                      {"facts", std::move(facts)},
-                      {"summary", std::move(summary)},
-                      {"sections", std::move(sections)},
+  return Json::Object{{"schema", "moesaic.page/1"},    {"title", page.title},
+                      {"subtitle", page.subtitle},     {"facts", std::move(facts)},
+                      {"summary", std::move(summary)}, {"sections", std::move(sections)},
                       {"notes", strings(page.notes)}};
 }
 

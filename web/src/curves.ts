@@ -86,7 +86,7 @@ function options(chart: Curves, width: number): Record<string, unknown> {
         data: categories ? s.y : s.y.map((y, j) => [chart.at[j], y]),
         color: colour,
         barMaxWidth: 36,
-        symbol: chart.at.length > 40 ? "none" : "circle",
+        symbol: s.reference || chart.at.length > 40 ? "none" : "circle",
         symbolSize: 6,
         lineStyle: { color: colour, width: 2, type: s.reference ? "dashed" : "solid" },
         itemStyle: { color: colour },

@@ -8,11 +8,16 @@ function labelOf(axis: Axis, index: number): string {
   return axis.labels[index] ?? String(index);
 }
 
+/** The value at the upper end of the scale; of ratios the lower end is one over it. */
+function topOf(view: View): number {
+  return view.scale === "unit" ? 1 : view.scale === "ratio" ? Math.max(8, view.largest) : view.largest;
+}
+
 /** Where a value lies on its scale, 0..1. */
 function position(view: View, value: number): number {
   if (view.scale === "unit") return value;
   if (view.scale === "sequential") return view.largest > 0 ? value / view.largest : 0;
-  const reach = Math.log2(Math.max(2, view.largest));
+  const reach = Math.log2(topOf(view));
   return value <= 0 ? 0 : 0.5 + Math.log2(value) / reach / 2;
 }
 
@@ -50,7 +55,7 @@ function placeLabels(box: HTMLElement, axis: Axis, count: number, vertical: bool
 function legend(box: HTMLElement, view: View): void {
   const bar = element("span", { class: "ramp" });
   bar.style.background = `linear-gradient(to right, ${stops(view).join(",")})`;
-  const top = view.scale === "unit" ? 1 : view.scale === "ratio" ? Math.max(2, view.largest) : view.largest;
+  const top = topOf(view);
   const low = view.scale === "ratio" ? `≤ ${short(1 / top)}` : "0";
   const middle = view.scale === "ratio" ? "1" : short(top / 2);
   box.replaceChildren(

@@ -6,8 +6,13 @@ import type { DataTable, Item, Page } from "./model";
 import "./page.css";
 import { onTheme, startTheme, themeName, toggleTheme } from "./theme";
 
+/** A number stays on one line with its sign. */
+function unbroken(text: string): string {
+  return text.replace(/ (?=[%×])/g, "\u00a0");
+}
+
 function drawTable(table: DataTable, into: HTMLElement): void {
-  const isNumber = table.headers.map((_, c) => table.rows.every((row) => /^[-+\d.,%× ]*$/.test(row[c] ?? "")));
+  const isNumber = table.headers.map((_, c) => table.rows.every((row) => /^[-+]?[\d.,]*$/.test(row[c] ?? "")));
   const head = element("tr");
   table.headers.forEach((h, c) => head.append(element("th", { scope: "col", class: isNumber[c] ? "number" : "" }, h.replace("\n", " "))));
   const body = element("tbody");
@@ -76,13 +81,13 @@ function build(page: Page, root: HTMLElement): void {
     for (const finding of page.summary) {
       const title = element("h3", {}, finding.title);
       if (finding.verdict) title.append(" ", element("span", { class: `verdict ${finding.mood}` }, finding.verdict));
-      list.append(element("article", {}, title, element("p", {}, finding.text)));
+      list.append(element("article", {}, title, element("p", {}, unbroken(finding.text))));
     }
     section("In plain words").append(list);
   }
   for (const part of page.sections) {
     const box = section(part.title);
-    for (const text of part.paragraphs) box.append(element("p", {}, text));
+    for (const text of part.paragraphs) box.append(element("p", {}, unbroken(text)));
     const grid = element("div", { class: "items" });
     for (const item of part.items) {
       const { box: drawn, draw } = figure(item);
