@@ -41,5 +41,6 @@ void add_profile(CLI::App& app, Context& context);
 void add_evaluate(CLI::App& app, Context& context);
 void add_compare(CLI::App& app, Context& context);
 void add_export(CLI::App& app, Context& context);
+void add_simulate(CLI::App& app, Context& context);
 
 }  // namespace moesaic::app

@@ -25,6 +25,7 @@ int run(int argc, char** argv) {
   app::add_export(app, context);
   app::add_import(app, context);
   app::add_algorithms(app, context);
+  app::add_simulate(app, context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

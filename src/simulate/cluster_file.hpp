@@ -1,0 +1,40 @@
+// cluster.yaml: what is simulated, in the form people write (docs/simulate.md).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/config.hpp"
+#include "core/result.hpp"
+#include "core/selection.hpp"
+#include "cost/model_preset.hpp"
+#include "io/files.hpp"
+#include "simulate/cluster.hpp"
+
+namespace moesaic::simulate {
+
+/// How the offered load of a sweep is said.
+enum class LoadUnit {
+  kRates,    ///< requests a second
+  kLoads,    ///< share of decode_capacity()
+  kRunning,  ///< requests a decoder, see rate_that_runs()
+};
+
+struct ClusterFile {
+  std::string trace{};     ///< path, as given or beside the cluster's file
+  std::size_t one_in = 2;  ///< requests simulated; policies learn from the others
+  std::uint64_t split_seed = 0;
+  PredictFrom predict_from{};
+  Cluster cluster{};
+  LoadUnit unit = LoadUnit::kRates;
+  std::vector<double> loads{};
+  std::vector<std::string> policies{};
+  std::uint64_t seeds = 10, first_seed = 0;
+};
+
+/// Reads plans and arrivals that the file names. Paths that are not absolute start at the file's folder.
+/// Errors (bad input) name file, line and key.
+Result<ClusterFile> read_cluster_file(io::FileSystem& files, const std::string& path);
+
+}  // namespace moesaic::simulate

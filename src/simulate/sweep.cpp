@@ -1,0 +1,245 @@
+#include "simulate/sweep.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "signature/layer_choice.hpp"
+#include "signature/prediction.hpp"
+#include "simulate/load.hpp"
+#include "solve/balanced_kmeans.hpp"
+#include "trace/trace.hpp"
+
+namespace moesaic::simulate {
+namespace {
+
+/// Two-sided 95 % points of Student's t by degrees of freedom; beyond them the normal's.
+double student_t(std::size_t freedom) {
+  constexpr double kTable[] = {0,     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+                               2.201, 2.179,  2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086};
+  return freedom < std::size(kTable) ? kTable[freedom] : 1.96 + 2.4 / static_cast<double>(freedom);
+}
+
+double percentile_ms(std::vector<Nanoseconds>& values, double share) {
+  if (values.empty()) return 0;
+  const double rank = std::ceil(share * static_cast<double>(values.size()));
+  const auto at = values.begin() + static_cast<std::ptrdiff_t>(std::max(1.0, rank)) - 1;
+  std::ranges::nth_element(values, at);
+  return static_cast<double>(at->count()) / 1e6;
+}
+
+Result<Recording> recording_of(const trace::Trace& trace, const ClusterFile& file, RequestSet set,
+                               ThreadPool& pool) {
+  const trace::RequestTable& table = trace.requests();
+  const evaluate::SelectedTokens tokens(
+      trace, {.requests = select_requests(table.id, table.domain, set, file.split_seed, file.one_in),
+              .phase = Phase::kDecode,
+              .from = file.predict_from});
+  return read_recording(tokens, pool);
+}
+
+/// Predictor, layers and first centroids, from the training requests.
+Status fit_policies(const Recording& training, Cluster& cluster, SweepOutcome& out, ThreadPool& pool) {
+  std::vector<float> decode = training.decode_shares;
+  std::vector<std::uint32_t> prefill_tokens, decode_tokens;
+  for (std::size_t r = 0; r < training.requests.size(); ++r) {
+    prefill_tokens.push_back(training.requests[r].counted_tokens);
+    decode_tokens.push_back(training.requests[r].decode_tokens);
+    for (std::size_t cell = 0; cell < training.cells(); ++cell) {
+      decode[r * training.cells() + cell] *= static_cast<float>(training.requests[r].decode_tokens);
+    }
+  }
+  const std::size_t layers = training.shape.layers.size(), experts = training.shape.experts;
+  const signature::CountsView prefill_view{layers, experts, training.prefill_counts};
+  const signature::CountsView decode_view{layers, experts, decode};
+  routing::DecodePolicyConfig& policies = cluster.policies;
+  policies.marginal.step = cluster.decode.step;
+  policies.marginal.predictor =
+      signature::fit_predictor({prefill_view, decode_view, prefill_tokens, decode_tokens}, {}, pool);
+
+  const auto idf = signature::inverse_document_frequency(prefill_view);
+  const signature::Space all = signature::all_layers(training.shape, signature::Transform::kCountIdf, idf);
+  const signature::LayerChoice choice =
+      signature::choose_layers(all, prefill_view, decode_view, {.pairs = 10'000}, pool);
+  policies.eldr.space = signature::restricted(all, choice.positions);
+  policies.eldr.layer_rows = layers;
+  out.eldr_rho = choice.rho;
+  out.eldr_layers = choice.positions.size();
+  MOESAIC_ASSIGN(solve::KmeansResult fit,
+                 solve::kmeans(signature::signatures(policies.eldr.space, prefill_view),
+                               {.clusters = cluster.decode.workers, .starts = 3}, pool));
+  policies.eldr.centroids = std::move(fit.centroids);
+  return {};
+}
+
+std::string_view name(LoadUnit unit) {
+  return unit == LoadUnit::kRates ? "rates" : unit == LoadUnit::kLoads ? "loads" : "running";
+}
+
+struct NamedFigure {
+  const char* name;
+  double Figures::* figure;
+};
+constexpr NamedFigure kFigures[] = {{"active_experts_per_step", &Figures::active_experts_per_step},
+                                    {"busiest_over_mean", &Figures::busiest_over_mean},
+                                    {"fallbacks", &Figures::fallbacks},
+                                    {"held", &Figures::held},
+                                    {"requests", &Figures::requests},
+                                    {"running_per_step", &Figures::running},
+                                    {"tokens_per_second", &Figures::tokens_per_second},
+                                    {"tpot_p50_ms", &Figures::tpot_p50_ms},
+                                    {"tpot_p95_ms", &Figures::tpot_p95_ms},
+                                    {"tpot_p99_ms", &Figures::tpot_p99_ms},
+                                    {"ttft_p50_ms", &Figures::ttft_p50_ms},
+                                    {"ttft_p99_ms", &Figures::ttft_p99_ms}};
+/// Those that are also given as relative changes.
+constexpr NamedFigure kCompared[] = {{"active_experts_per_step", &Figures::active_experts_per_step},
+                                     {"tpot_p50_ms", &Figures::tpot_p50_ms},
+                                     {"tpot_p95_ms", &Figures::tpot_p95_ms},
+                                     {"tpot_p99_ms", &Figures::tpot_p99_ms}};
+
+}  // namespace
+
+Estimate estimate(const std::vector<double>& values) {
+  const double n = static_cast<double>(values.size());
+  Estimate out{.mean = std::accumulate(values.begin(), values.end(), 0.0) / n};
+  if (values.size() < 2) return out;
+  double squares = 0;
+  for (const double value : values) squares += (value - out.mean) * (value - out.mean);
+  out.half = student_t(values.size() - 1) * std::sqrt(squares / (n - 1) / n);
+  return out;
+}
+
+Figures figures_of(const RunResult& result, Nanoseconds measure) {
+  std::vector<Nanoseconds> ttft, tpot;
+  for (const RequestRecord& request : result.requests) {
+    ttft.push_back(request.ttft());
+    if (request.tokens > 1) tpot.push_back(request.tpot());
+  }
+  Figures out{.ttft_p50_ms = percentile_ms(ttft, 0.5), .ttft_p99_ms = percentile_ms(ttft, 0.99)};
+  out.tpot_p50_ms = percentile_ms(tpot, 0.5);
+  out.tpot_p95_ms = percentile_ms(tpot, 0.95);
+  out.tpot_p99_ms = percentile_ms(tpot, 0.99);
+  const double steps = static_cast<double>(std::max<std::int64_t>(1, result.steps));
+  const double tokens = static_cast<double>(result.step_tokens);
+  out.active_experts_per_step = static_cast<double>(result.active_experts) / steps;
+  out.running = tokens / steps;
+  out.tokens_per_second = tokens / (static_cast<double>(measure.count()) / 1e9);
+  const double busiest = static_cast<double>(std::ranges::max(result.decoder_tokens));
+  if (tokens > 0)
+    out.busiest_over_mean = busiest * static_cast<double>(result.decoder_tokens.size()) / tokens;
+  out.requests = static_cast<double>(result.requests.size());
+  out.held = static_cast<double>(result.held);
+  out.fallbacks = static_cast<double>(result.fallbacks);
+  return out;
+}
+
+Result<SweepOutcome> sweep(io::FileSystem& files, const ClusterFile& file, ThreadPool& pool) {
+  MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(files, file.trace));
+  if (trace.kind() == trace::Kind::kCounts) {
+    return bad_input(
+        fmt::format("{}: holds counts; simulate needs the tokens of a per-token trace.", file.trace));
+  }
+  MOESAIC_ASSIGN(const Recording recording, recording_of(trace, file, RequestSet::kHeldout, pool));
+  MOESAIC_ASSIGN(const Recording training, recording_of(trace, file, RequestSet::kTrain, pool));
+  MOESAIC_TRY(validate(file.cluster.mix, recording));
+  if (training.requests.size() < std::max<std::size_t>(2, file.cluster.decode.workers)) {
+    return bad_input(
+        fmt::format("{}: {} requests are left to learn from, expected at least one a decoder ({}); use a "
+                    "larger trace or fewer decoders.",
+                    file.trace, training.requests.size(), file.cluster.decode.workers));
+  }
+  Cluster cluster = file.cluster;
+  if (cluster.decode.plan && (cluster.decode.plan->placement.layers() != recording.shape.layers ||
+                              cluster.decode.plan->placement.experts() != recording.shape.experts)) {
+    return bad_input(fmt::format(
+        "{}: the decoders' plan is for other layers or experts than this trace's; plan from this trace.",
+        file.trace));
+  }
+  SweepOutcome out{.requests = recording.requests.size(), .training_requests = training.requests.size()};
+  MOESAIC_TRY(fit_policies(training, cluster, out, pool));
+  out.capacity = decode_capacity(cluster, recording);
+  for (const double load : file.loads) {
+    LoadOutcome one{.load = load, .rate = load};
+    if (file.unit == LoadUnit::kLoads) one.rate = load * out.capacity;
+    if (file.unit == LoadUnit::kRunning) {
+      MOESAIC_ASSIGN(one.rate, rate_that_runs(cluster, recording, load));
+    }
+    for (const std::string& policy : file.policies) {
+      one.policies.push_back({.name = policy, .runs = std::vector<Figures>(file.seeds)});
+    }
+    out.loads.push_back(std::move(one));
+  }
+  const std::size_t of_load = file.policies.size() * file.seeds;
+  MOESAIC_TRY(pool.try_parallel_for(file.loads.size() * of_load, [&](std::size_t i) -> Status {
+    LoadOutcome& load = out.loads[i / of_load];
+    PolicyOutcome& policy = load.policies[i % of_load / file.seeds];
+    const std::size_t seed = i % file.seeds;
+    MOESAIC_ASSIGN(
+        const RunResult result,
+        run(cluster, recording, {.policy = policy.name, .rate = load.rate, .seed = file.first_seed + seed}));
+    policy.runs[seed] = figures_of(result, cluster.measure);
+    return {};
+  }));
+  return out;
+}
+
+Estimate estimate(const PolicyOutcome& policy, double Figures::* figure) {
+  std::vector<double> values;
+  for (const Figures& run : policy.runs) values.push_back(run.*figure);
+  return estimate(values);
+}
+
+Estimate change(const PolicyOutcome& policy, const PolicyOutcome& base, double Figures::* figure) {
+  std::vector<double> values;
+  for (std::size_t s = 0; s < policy.runs.size(); ++s) {
+    const double of_base = base.runs[s].*figure;
+    values.push_back(of_base == 0 ? 0 : policy.runs[s].*figure / of_base - 1);
+  }
+  return estimate(values);
+}
+
+Json to_json(const SweepOutcome& outcome, const ClusterFile& file) {
+  Json out;
+  out["schema"] = "moesaic.simulate/1";
+  out["trace"] = file.trace;
+  out["predict_from"] = to_string(file.predict_from);
+  out["seeds"] = file.seeds;
+  out["first_seed"] = file.first_seed;
+  out["unit"] = name(file.unit);
+  out["requests_simulated"] = outcome.requests;
+  out["requests_learnt_from"] = outcome.training_requests;
+  out["decode_capacity_per_second"] = outcome.capacity;
+  out["eldr_layers"] = outcome.eldr_layers;
+  out["eldr_rho"] = outcome.eldr_rho;
+  Json::Array rates;
+  for (const LoadOutcome& load : outcome.loads) {
+    Json one;
+    one["load"] = load.load;
+    one["requests_per_second"] = load.rate;
+    one["policies"] = Json::Object{};
+    const auto base = std::ranges::find(load.policies, "jsq", &PolicyOutcome::name);
+    for (const PolicyOutcome& policy : load.policies) {
+      Json& figures = one["policies"][policy.name];
+      figures["ci95"] = Json::Object{};
+      for (const NamedFigure& named : kFigures) {
+        const Estimate value = estimate(policy, named.figure);
+        figures[named.name] = value.mean;
+        figures["ci95"][named.name] = value.half;
+      }
+      if (base == load.policies.end()) continue;
+      figures["change_against_jsq"] = Json::Object{};
+      for (const NamedFigure& named : kCompared) {
+        const Estimate value = change(policy, *base, named.figure);
+        figures["change_against_jsq"][named.name] = Json::Object{{"ci95", value.half}, {"mean", value.mean}};
+      }
+    }
+    rates.push_back(std::move(one));
+  }
+  out["rates"] = std::move(rates);
+  return out;
+}
+
+}  // namespace moesaic::simulate
