@@ -7,6 +7,7 @@
 
 #include "command.hpp"
 #include "profile/in_words.hpp"
+#include "profile_compare.hpp"
 #include "profile_page.hpp"
 #include "report/table.hpp"
 
@@ -16,7 +17,7 @@ namespace {
 using report::number;
 
 struct Options {
-  std::string trace, json, html;
+  std::string trace, compared_with, json, html;
   profile::Options profile;
   std::size_t threads = 0;
 };
@@ -98,18 +99,44 @@ void print(const Options& options, const profile::Profile& p) {
   for (const std::string& sentence : p.cannot) fmt::print("{}", wrapped("Note: " + sentence));
 }
 
+Status write_page(Context& context, const Options& options, const report::Page& page) {
+  if (options.html.empty()) return {};
+  MOESAIC_TRY(report::write(page, context.files, options.html, true));
+  if (options.json != "-") fmt::print("\nThe page is {}.\n", options.html);
+  return {};
+}
+
+Result<profile::Profile> profiled(Context& context, const Options& options, const std::string& path,
+                                  ThreadPool& pool) {
+  MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(context.files, path));
+  progress("profiling " + path);
+  auto result = profile::profile_trace(trace, options.profile, pool);
+  progress_done();
+  return result;
+}
+
+Status run_comparison(Context& context, const Options& options, ThreadPool& pool) {
+  MOESAIC_ASSIGN(const profile::Profile a, profiled(context, options, options.compared_with, pool));
+  MOESAIC_ASSIGN(const profile::Profile b, profiled(context, options, options.trace, pool));
+  const profile::Comparison comparison = profile::compare(a, b);
+  if (options.json != "-") {
+    fmt::print("A: {}\nB: {}\n\n", options.compared_with, options.trace);
+    for (const report::Finding& finding : comparison_in_words(comparison, a, b))
+      fmt::print("{}", wrapped(fmt::format("{} ({}): {}", finding.title, finding.verdict, finding.text)));
+    fmt::print("\n{}", comparison_table(comparison).text());
+  }
+  MOESAIC_TRY(
+      write_page(context, options, comparison_page(comparison, a, b, options.compared_with, options.trace)));
+  return write_json(context, options.json, profile::to_json(comparison, a, b));
+}
+
 Status run(Context& context, const Options& options) {
   if (!options.html.empty()) MOESAIC_TRY(report::can_render());
   ThreadPool pool(options.threads);
-  MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(context.files, options.trace));
-  progress("profiling " + options.trace);
-  MOESAIC_ASSIGN(const profile::Profile result, profile::profile_trace(trace, options.profile, pool));
-  progress_done();
+  if (!options.compared_with.empty()) return run_comparison(context, options, pool);
+  MOESAIC_ASSIGN(const profile::Profile result, profiled(context, options, options.trace, pool));
   if (options.json != "-") print(options, result);
-  if (!options.html.empty()) {
-    MOESAIC_TRY(report::write(profile_page(result, options.trace), context.files, options.html, true));
-    if (options.json != "-") fmt::print("\nThe page is {}.\n", options.html);
-  }
+  MOESAIC_TRY(write_page(context, options, profile_page(result, options.trace)));
   return write_json(context, options.json, profile::to_json(result));
 }
 
@@ -131,6 +158,7 @@ void add_profile(CLI::App& app, Context& context) {
       ->check(CLI::Range(1, 64));
   command->add_option("--threads", options->threads, "Threads; 0 = one a core")->capture_default_str();
   command->add_option("--json", options->json, "Write everything as JSON; - = stdout, and no tables");
+  command->add_option("--compare", options->compared_with, "Another trace to compare with: --compare A B");
   command->add_option("--html", options->html, "Write a page of charts: one file, opened from disk");
   run_when_chosen(*command, context, [&context, options] { return run(context, *options); });
 }

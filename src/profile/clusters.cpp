@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "profile/layer_pass.hpp"
+#include "profile/shared_layers.hpp"
 #include "solve/balanced_kmeans.hpp"
 
 namespace moesaic::profile {
@@ -35,17 +36,24 @@ double agreement(const std::vector<std::uint32_t>& clusters, std::size_t count,
 }  // namespace
 
 Result<Clusters> find_clusters(const trace::Trace& trace, const Walk& walk, std::size_t clusters,
-                               std::size_t groups, ThreadPool& pool) {
+                               std::size_t groups, ThreadPool& pool, comm::Comm& comm) {
   Clusters out;
   out.agreement = kNothing;
   const std::size_t requests = walk.sampled.size(), experts = trace.shape().experts;
   if (requests < 4 * std::max(clusters, groups)) return out;
   const std::size_t layers = trace.shape().layers.size(), used = std::min(kLayers, layers);
-  std::vector<std::vector<float>> usage(used);
-  MOESAIC_TRY(pool.try_parallel_for(used, [&](std::size_t i) -> Status {
-    MOESAIC_ASSIGN(usage[i], sampled_usage(trace, walk, (2 * i + 1) * layers / (2 * used)));
-    return {};
-  }));
+  using Usage = std::vector<float>;
+  MOESAIC_ASSIGN(
+      const std::vector<Usage> usage,
+      share_items<Usage>(
+          comm, pool, used,
+          [&](std::size_t i) { return sampled_usage(trace, walk, (2 * i + 1) * layers / (2 * used)); },
+          [](const Usage& rows) {
+            comm::Packer packer;
+            packer.put_span(std::span<const float>(rows));
+            return packer.take();
+          },
+          [](std::span<const std::byte> bytes) { return comm::Unpacker(bytes).get_vector<float>(); }));
   solve::SparseRows rows;
   rows.width = used * experts;
   std::vector<float> dense(rows.width);

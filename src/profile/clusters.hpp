@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "comm/comm.hpp"
 #include "core/result.hpp"
 #include "core/thread_pool.hpp"
 #include "profile/segments.hpp"
@@ -26,6 +27,6 @@ struct Clusters {
 /// From at most 8 evenly spaced layers of the sampled requests; rows are square-rooted (Hellinger), so that
 /// a hot expert does not hide the others, and of unit length. Deterministic for a seed.
 Result<Clusters> find_clusters(const trace::Trace& trace, const Walk& walk, std::size_t clusters,
-                               std::size_t groups, ThreadPool& pool);
+                               std::size_t groups, ThreadPool& pool, comm::Comm& comm);
 
 }  // namespace moesaic::profile

@@ -7,6 +7,8 @@
 #include <numeric>
 
 #include "profile/count_loads.hpp"
+#include "profile/layer_parcel.hpp"
+#include "profile/shared_layers.hpp"
 #include "profile/summaries.hpp"
 
 namespace moesaic::profile {
@@ -90,7 +92,8 @@ Loads join(const std::vector<LayerProfile>& layers, std::size_t phase, std::size
   return out;
 }
 
-Status from_tokens(const trace::Trace& trace, const Options& options, ThreadPool& pool, Profile& out) {
+Status from_tokens(const trace::Trace& trace, const Options& options, ThreadPool& pool, comm::Comm& comm,
+                   Profile& out) {
   const Walk walk = make_walk(trace, {.windows = options.windows, .max_domains = options.max_domains});
   if (walk.phase_tokens == 0) return bad_input(fmt::format("{}: the trace holds no tokens", trace.path()));
   std::vector<Schedule> mixed, same;
@@ -100,7 +103,7 @@ Status from_tokens(const trace::Trace& trace, const Options& options, ThreadPool
     same.push_back(same_kind_steps(walk, trace.requests(), batch, walk.domains.size() > 1 ? options.steps : 0,
                                    kinds, walk.domains.size()));
   }
-  MOESAIC_ASSIGN(out.clusters, find_clusters(trace, walk, options.clusters, options.nodes, pool));
+  MOESAIC_ASSIGN(out.clusters, find_clusters(trace, walk, options.clusters, options.nodes, pool, comm));
   PassPlan plan{.trace = trace,
                 .walk = walk,
                 .steps = mixed,
@@ -111,11 +114,10 @@ Status from_tokens(const trace::Trace& trace, const Options& options, ThreadPool
                 .keep_pairs = options.top};
   for (const double extra : kReplicaShares)
     plan.capacities.push_back(node_capacity(out.experts, options.nodes, extra));
-  std::vector<LayerProfile> layers(out.layers.size());
-  MOESAIC_TRY(pool.try_parallel_for(layers.size(), [&](std::size_t l) -> Status {
-    MOESAIC_ASSIGN(layers[l], pass_layer(plan, l));
-    return {};
-  }));
+  MOESAIC_ASSIGN(
+      const std::vector<LayerProfile> layers,
+      share_items<LayerProfile>(
+          comm, pool, out.layers.size(), [&](std::size_t l) { return pass_layer(plan, l); }, pack, unpack));
 
   out.tokens = trace.tokens();
   out.anonymous_tokens = walk.anonymous_tokens;
@@ -152,11 +154,12 @@ const PhaseFigures& Profile::main() const {
                        [&](const PhaseFigures& p) { return p.phase == main_phase; });
 }
 
-Result<Profile> profile_trace(const trace::Trace& trace, const Options& options, ThreadPool& pool) {
+Result<Profile> profile_trace(const trace::Trace& trace, const Options& options, ThreadPool& pool,
+                              comm::Comm& comm) {
   Profile out;
   describe(trace, out);
   MOESAIC_TRY(trace.kind() == trace::Kind::kCounts ? from_counts(trace, options, out)
-                                                   : from_tokens(trace, options, pool, out));
+                                                   : from_tokens(trace, options, pool, comm, out));
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/comm.hpp"
 #include "core/json.hpp"
 #include "core/result.hpp"
 #include "core/thread_pool.hpp"
@@ -102,9 +103,11 @@ struct Profile {
   const PhaseFigures& main() const;
 };
 
-/// Reads the trace once a layer (twice where the next layer is looked at). Same bytes at any thread count.
-/// Memory: a block and 8 E^2 bytes a thread, 8 L D E bytes. Errors: the trace's; a store without rows.
-Result<Profile> profile_trace(const trace::Trace& trace, const Options& options, ThreadPool& pool);
+/// Reads the trace once a layer (twice where the next layer is looked at). Ranks share the layers of a
+/// per-token trace and all get the result. Same bytes at any number of threads and ranks. Memory: a block and
+/// 8 E^2 bytes a thread, 8 L D E bytes. Errors: the trace's; a store without rows.
+Result<Profile> profile_trace(const trace::Trace& trace, const Options& options, ThreadPool& pool,
+                              comm::Comm& comm = comm::one_rank());
 
 /// "schema": "moesaic.profile/1"; names as in docs/profile.md.
 Json to_json(const Profile& profile);
