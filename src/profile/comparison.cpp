@@ -128,7 +128,8 @@ std::vector<Headline> headlines(const Profile& p) {
         "× step mean", seen ? at->mixed.max_over_mean : kNothing);
   }
   add("domain_bits", "divergence of two domains, mean", "bits", domain_bits(p));
-  add("generic_share", "experts busy in every domain", "% of rows", 100 * p.generic.share);
+  add("generic_share", "experts busy in every domain", "% of rows",
+      p.domains.size() > 1 ? 100 * p.generic.share : kNothing);
   add("prefill_decode_request", "prefill–decode Pearson, a request", "−1 to 1", p.correlation.pearson.mean);
   add("prefill_decode_pooled", "prefill–decode Pearson, pooled", "−1 to 1", p.correlation.pooled_pearson);
   add("lost", "lost on the next window", "%", 100 * p.drift.lost);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/random.hpp"
 #include "profile/statistics.hpp"
 
 namespace moesaic::profile {
@@ -205,7 +206,9 @@ class Pass {
     const std::uint32_t group =
         s.sampled < plan_.group_of_sampled.size() ? plan_.group_of_sampled[s.sampled] : kNone;
     if (group != kNone) {
-      double* loads = &out_.group_loads[((s.sampled % 2) * plan_.groups + group) * experts_];
+      // Halves by a hash: every other request would be of one kind where a store alternates kinds.
+      const std::size_t half = counter_hash({s.sampled}) % 2;
+      double* loads = &out_.group_loads[(half * plan_.groups + group) * experts_];
       for (std::size_t e = 0; e < experts_; ++e) loads[e] += second_part_[e];
     }
     sorted_ = second_part_;

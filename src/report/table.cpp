@@ -23,10 +23,27 @@ std::string_view line_of(std::string_view header, std::size_t line) {
   return end == std::string_view::npos ? std::string_view{} : header.substr(end + 1);
 }
 
+/// Columns of UTF-8 text: a character is one, whatever its bytes.
+std::size_t columns_of(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+std::string_view first_columns(std::string_view text, std::size_t columns) {
+  std::size_t end = 0;
+  while (end < text.size()) {
+    std::size_t next = end + 1;
+    while (next < text.size() && (static_cast<unsigned char>(text[next]) & 0xC0) == 0x80) ++next;
+    if (columns-- == 0) break;
+    end = next;
+  }
+  return text.substr(0, end);
+}
+
 std::string cut(std::string_view cell, std::size_t width) {
-  if (cell.size() <= width) return std::string(cell);
-  if (width <= 3) return std::string(cell.substr(0, width));
-  return std::string(cell.substr(0, width - 3)) + "...";
+  if (columns_of(cell) <= width) return std::string(cell);
+  if (width <= 3) return std::string(first_columns(cell, width));
+  return std::string(first_columns(cell, width - 3)) + "...";
 }
 
 }  // namespace
@@ -45,9 +62,9 @@ std::string Table::text() const {
   bool two_lines = false;
   for (std::size_t c = 0; c < columns; ++c) {
     two_lines = two_lines || headers_[c].find('\n') != std::string::npos;
-    width[c] = std::max(line_of(headers_[c], 0).size(), line_of(headers_[c], 1).size());
+    width[c] = std::max(columns_of(line_of(headers_[c], 0)), columns_of(line_of(headers_[c], 1)));
     for (const auto& row : rows_) {
-      width[c] = std::max(width[c], row[c].size());
+      width[c] = std::max(width[c], columns_of(row[c]));
       right[c] = right[c] && looks_like_number(row[c]);
     }
   }
@@ -70,7 +87,7 @@ std::string Table::text() const {
     for (std::size_t c = 0; c < columns; ++c) {
       if (c > 0) line.append(kGap, ' ');
       const std::string value = cut(cell(c), width[c]);
-      const std::size_t pad = width[c] - value.size();
+      const std::size_t pad = width[c] - columns_of(value);
       if (right[c]) line.append(pad, ' ');
       line += value;
       if (!right[c]) line.append(pad, ' ');

@@ -48,6 +48,8 @@ with tempfile.TemporaryDirectory() as folder:
     where = ["--nodes", "2", "--gpus-per-node", "2"]
     run("import", "import", str(source / "samples/moesaic-mini"), "-o", "t.zarr")
     run("info", "info", "t.zarr")
+    run("profile", "profile", "t.zarr")
+    run("profile-compare", "profile", "--compare", "t.zarr", "t.zarr")
     planned = run("plan-result", "plan", "t.zarr", *where, "--extra-slots", "8", "-o", "plan.json")
     check(json.loads(pathlib.Path("plan.json").read_text()), "plan")
     evaluated = run("evaluate", "evaluate", "plan.json", "t.zarr", "--layers")
@@ -58,6 +60,6 @@ with tempfile.TemporaryDirectory() as folder:
     for key in ("dedup", "per_expert", "node_max_over_mean", "gpu_max_over_mean", "home_max_over_mean", "tokens"):
         if planned[key] != evaluated[key]:
             sys.exit(f"plan says {key} = {planned[key]}, evaluate says {evaluated[key]}")
-for name, fixture in (("plan", "plan-v1"), ("router", "router-v1")):
-    check(json.loads((source / f"tests/data/artifact/{fixture}.json").read_text()), name)
+for name, fixture in (("plan", "artifact/plan-v1"), ("router", "artifact/router-v1"), ("profile", "profile/profile-v1")):
+    check(json.loads((source / f"tests/data/{fixture}.json").read_text()), name)
 print("every --json fits its schema")

@@ -29,6 +29,22 @@ TEST(Table, CutsTheWidestTextColumnToOneHundredColumns) {
   EXPECT_NE(text.find("x..."), std::string::npos);
 }
 
+TEST(Table, CountsCharactersNotBytes) {
+  Table table({"name", "unit"});
+  table.add({"prefill–decode", "× mean"});
+  table.add({"prefill-decode", "x mean"});
+  EXPECT_EQ(table.text(),
+            "name            unit\n"
+            "--------------  ------\n"
+            "prefill–decode  × mean\n"
+            "prefill-decode  x mean\n");
+  Table wide({"a"});
+  std::string dots;
+  for (int i = 0; i < 120; ++i) dots += "·";
+  wide.add({dots});
+  EXPECT_EQ(wide.text().substr(wide.text().size() - 6), "·...\n") << "a character is never cut in two";
+}
+
 TEST(Table, FormatsNumbersForPeople) {
   EXPECT_EQ(number(1.2345, 2), "1.23");
   EXPECT_EQ(number(std::nan(""), 2), "-");
