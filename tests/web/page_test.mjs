@@ -2,7 +2,7 @@
 // chart is drawn and has units, every control is reached by the keyboard, text is readable in both themes.
 // usage: node page_test.mjs PROGRAM SOURCE_FOLDER    (exit 77: playwright-core or chromium is missing)
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -154,16 +154,26 @@ const moesaic = (...args) => execFileSync(program, args, { stdio: ["ignore", "pi
 let browser;
 try {
   writeBigTrace(join(folder, "big"));
-  const pages = [["small", join(source, "samples/moesaic-mini")], ["big", join(folder, "big")]];
+  // The sample's first 60 requests, to be compared with the whole.
+  cpSync(join(source, "samples/moesaic-mini"), join(folder, "part"), { recursive: true });
+  const index = JSON.parse(readFileSync(join(folder, "part/index.json"), "utf8"));
+  index.requests = index.requests.slice(0, 60);
+  writeFileSync(join(folder, "part/index.json"), JSON.stringify(index));
+  moesaic("import", join(folder, "part"), "-o", join(folder, "part.zarr"));
+  const pages = [["small", join(source, "samples/moesaic-mini")], ["big", join(folder, "big")], ["compared", null]];
   browser = await chromium.launch({ executablePath: chromiumPath, args: ["--no-sandbox", "--disable-gpu"] });
   for (const [name, trace] of pages) {
     const [store, file] = [join(folder, `${name}.zarr`), join(folder, `${name}.html`)];
-    moesaic("import", trace, "-o", store);
-    moesaic("profile", store, "--html", file);
+    if (trace) {
+      moesaic("import", trace, "-o", store);
+      moesaic("profile", store, "--html", file);
+    } else {
+      moesaic("profile", "--compare", join(folder, "small.zarr"), join(folder, "part.zarr"), "--html", file);
+    }
     const bytes = statSync(file).size;
     console.log(`${name}: ${bytes} bytes`);
     check(bytes <= kMaxBytes, `${name}: ${bytes} bytes, allowed ${kMaxBytes}`);
-    for (const [theme, width] of name === "big" ? [["light", 1280]] : [["light", 1280], ["dark", 800]]) {
+    for (const [theme, width] of name === "small" ? [["light", 1280], ["dark", 800]] : name === "big" ? [["light", 1280]] : [["dark", 800]]) {
       const where = `${name}, ${theme}, ${width} px`;
       const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme: theme });
       page.on("console", (m) => check(false, `${where}: the console says "${m.text()}"`));
