@@ -154,7 +154,7 @@ const moesaic = (...args) => execFileSync(program, args, { stdio: ["ignore", "pi
 let browser;
 try {
   writeBigTrace(join(folder, "big"));
-  // The sample's first 60 requests, to be compared with the whole.
+  // The sample with fewer requests, to be compared with the whole.
   cpSync(join(source, "samples/moesaic-mini"), join(folder, "part"), { recursive: true });
   const index = JSON.parse(readFileSync(join(folder, "part/index.json"), "utf8"));
   index.requests = index.requests.slice(0, 60);

@@ -28,7 +28,7 @@ function drawTable(table: DataTable, into: HTMLElement): void {
 function isWide(item: Item): boolean {
   if (item.kind === "curves") return item.at.length > 48 || (item.bars && item.at.length > 14);
   if (item.kind === "heat_map") return item.row_count !== item.column_count || item.row_count > 24;
-  return item.headers.length > 5;
+  return item.headers.length > 5 || (item.headers.length > 4 && item.rows.length > 20);
 }
 
 function figure(item: Item): { box: HTMLElement; draw: () => void } {
@@ -99,7 +99,7 @@ function build(page: Page, root: HTMLElement): void {
   if (page.notes.length > 0) {
     const list = element("ul");
     for (const note of page.notes) list.append(element("li", {}, note));
-    section("What this trace cannot tell").append(list);
+    section("What the data cannot tell").append(list);
   }
   root.append(element("footer", {}, "Made by Moesaic. Curves are drawn with Apache ECharts (Apache-2.0) on zrender (BSD-3-Clause)."));
   // After everything has its place, so that charts know their width.
