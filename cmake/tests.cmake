@@ -54,7 +54,7 @@ find_program(MOESAIC_NODE node)
 if(MOESAIC_NODE AND MOESAIC_NPM AND MOESAIC_PAGES)
   add_test(NAME moesaic.pages_in_a_browser
     COMMAND ${MOESAIC_NODE} ${CMAKE_SOURCE_DIR}/tests/web/page_test.mjs $<TARGET_FILE:moesaic> ${CMAKE_SOURCE_DIR})
-  set_tests_properties(moesaic.pages_in_a_browser PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+  set_tests_properties(moesaic.pages_in_a_browser PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
 endif()
 
 # Each fuzz/<target>.cpp, with any compiler: <target>_corpus gives it every file of fuzz/corpus/<target>/.

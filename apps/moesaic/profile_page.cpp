@@ -145,7 +145,7 @@ Section step_section(const Profile& p) {
   const auto same = [&](double profile::StepFigure::* m) {
     return each(steps, [&](const auto& s) { return s.same_kind.steps > 0 ? s.same_kind.*m : kNothing; });
   };
-  const Axis x{.name = "tokens a step", .unit = "tokens", .labels = {}, .logarithmic = true};
+  const Axis x{.name = "step", .unit = "tokens", .labels = {}, .logarithmic = true};
   using F = profile::StepFigure;
   std::vector<Series> distinct{{"mixed requests", mixed(&F::distinct)},
                                {"independent", mixed(&F::distinct_independent), true}};
@@ -282,7 +282,7 @@ Section prefill_section(const Profile& p) {
   out.items.emplace_back(
       Curves{.title = "How fast the picture sharpens",
              .note = "Requests whose prefill is long enough; long ones may be of other domains.",
-             .x = {.name = "prefill tokens seen", .unit = "tokens", .labels = {}, .logarithmic = true},
+             .x = {.name = "prefill seen", .unit = "tokens", .labels = {}, .logarithmic = true},
              .y = {.name = "Pearson with the decode", .unit = "−1 to 1"},
              .at = tokens,
              .series = {{"Pearson", each(c.after, [](const auto& a) { return a.pearson; })}}});
@@ -322,7 +322,7 @@ Section time_section(const Profile& p) {
           : fmt::format("Half of the largest is reached after {} windows.", number(p.drift.half_life, 2));
   out.items.emplace_back(Curves{.title = "Drift",
                                 .note = half,
-                                .x = {.name = "windows between", .unit = "windows"},
+                                .x = {.name = "distance", .unit = "windows"},
                                 .y = {.name = "Jensen-Shannon divergence", .unit = "bits"},
                                 .at = lags,
                                 .series = {{"divergence", p.drift.by_lag}}});
