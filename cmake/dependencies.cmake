@@ -17,3 +17,6 @@ if(MOESAIC_MPI)
   set(MPI_CXX_SKIP_MPICXX ON)
   find_package(MPI COMPONENTS CXX QUIET)
 endif()
+# Asio and Beast are headers; TLS is OpenSSL's.
+find_package(Boost 1.81 REQUIRED)
+find_package(OpenSSL REQUIRED)

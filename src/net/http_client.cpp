@@ -1,0 +1,253 @@
+#include "net/http_client.hpp"
+
+#include <fmt/format.h>
+
+#include <list>
+#include <optional>
+#include <vector>
+
+#include "core/check.hpp"
+
+namespace moesaic::net {
+namespace {
+
+CallFault fault_of(Broken broken) {
+  switch (broken) {
+    case Broken::kNot:
+    case Broken::kEnded:
+      return CallFault::kEnded;
+    case Broken::kReset:
+      return CallFault::kReset;
+    case Broken::kDeadline:
+      return CallFault::kDeadline;
+    case Broken::kShut:
+      return CallFault::kCancelled;
+  }
+  return CallFault::kReset;
+}
+
+}  // namespace
+
+std::string_view to_string(CallFault fault) {
+  switch (fault) {
+    case CallFault::kNone:
+      return "none";
+    case CallFault::kEnded:
+      return "closed before the answer was whole";
+    case CallFault::kReset:
+      return "connection reset";
+    case CallFault::kDeadline:
+      return "no answer in time";
+    case CallFault::kCancelled:
+      return "cancelled";
+    case CallFault::kTooLarge:
+      return "answer larger than allowed";
+    case CallFault::kGarbage:
+      return "answer is no HTTP/1.1";
+  }
+  return "";
+}
+
+struct HttpPool::Shared {
+  Loop& loop;
+  std::string host, host_header;
+  std::uint16_t port;
+  ClientOptions options;
+  struct Idle {
+    Connection connection;
+    bool dead = false;
+  };
+  std::list<Idle> idle;  ///< the most recently used last
+  std::size_t active = 0;
+
+  void keep(const std::shared_ptr<Shared>& self, Connection connection) {
+    if (idle.size() >= options.max_idle || !connection.input().empty()) return;
+    const auto place = idle.insert(idle.end(), Idle{std::move(connection), false});
+    place->connection.set_deadline(loop.now() + options.max_idle_time);
+    // The list's node may not die inside its own connection's callback.
+    place->connection.on_close([weak = std::weak_ptr(self), place] {
+      const auto shared = weak.lock();
+      if (!shared) return;
+      place->dead = true;
+      shared->loop.post([weak] {
+        if (const auto live = weak.lock()) live->idle.remove_if([](const Idle& entry) { return entry.dead; });
+      });
+    });
+  }
+
+  std::optional<Connection> take() {
+    while (!idle.empty()) {
+      Idle entry = std::move(idle.back());
+      idle.pop_back();
+      if (entry.dead || entry.connection.broken() != Broken::kNot || !entry.connection.input().empty())
+        continue;
+      entry.connection.on_close({});
+      entry.connection.clear_deadline();
+      return std::move(entry.connection);
+    }
+    return std::nullopt;
+  }
+};
+
+HttpPool::HttpPool(Loop& loop, std::string host, std::uint16_t port, const ClientOptions& options) {
+  const bool v6 = host.find(':') != std::string::npos;
+  std::string header = v6 ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
+  shared_ = std::make_shared<Shared>(Shared{loop, std::move(host), std::move(header), port, options, {}, 0});
+}
+HttpPool::~HttpPool() = default;
+const std::string& HttpPool::host_header() const { return shared_->host_header; }
+std::size_t HttpPool::idle() const { return shared_->idle.size(); }
+std::size_t HttpPool::active() const { return shared_->active; }
+
+struct HttpCall::Impl {
+  Impl(std::shared_ptr<HttpPool::Shared> the_pool, Connection a_connection)
+      : pool(std::move(the_pool)),
+        connection(std::move(a_connection)),
+        parser(HttpParser::Kind::kResponse, pool->options.parse) {
+    ++pool->active;
+  }
+  ~Impl() {
+    --pool->active;
+    if (parser.done() && fault == CallFault::kNone && parser.head().keep_alive && connection.is_open() &&
+        connection.broken() == Broken::kNot) {
+      connection.clear_deadline();
+      pool->keep(pool, std::move(connection));
+    }
+  }
+
+  /// Reads until the parser has a head or body bytes more. False at the end or a fault.
+  Task<bool> advance() {
+    if (fault != CallFault::kNone || parser.done()) co_return false;
+    while (true) {
+      if (!connection.input().empty()) {
+        answered = true;
+        const bool had_head = parser.head_done();
+        const Result<std::size_t> used = parser.feed(connection.input());
+        if (!used) {
+          fault =
+              parser.fault() == HttpParser::Fault::kMalformed ? CallFault::kGarbage : CallFault::kTooLarge;
+          connection.shut();
+          co_return false;
+        }
+        connection.consume(*used);
+        if (parser.done() || parser.has_body() || (parser.head_done() && !had_head)) co_return true;
+      }
+      const bool more = co_await connection.fill();
+      if (more) continue;
+      const bool clean = connection.broken() == Broken::kEnded && parser.head_done() && parser.finish();
+      if (clean && parser.done()) co_return true;
+      fault = fault_of(connection.broken());
+      co_return false;
+    }
+  }
+
+  std::shared_ptr<HttpPool::Shared> pool;
+  Connection connection;
+  HttpParser parser;
+  CallFault fault = CallFault::kNone;
+  bool answered = false;
+};
+
+HttpCall::HttpCall(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+HttpCall::HttpCall(HttpCall&&) noexcept = default;
+HttpCall& HttpCall::operator=(HttpCall&&) noexcept = default;
+HttpCall::~HttpCall() = default;
+
+Task<Result<HttpCall>> HttpPool::open() {
+  const std::shared_ptr<Shared> shared = shared_;
+  if (std::optional<Connection> kept = shared->take()) {
+    co_return HttpCall(std::make_unique<HttpCall::Impl>(shared, std::move(*kept)));
+  }
+  Result<Connection> fresh =
+      co_await connect(shared->loop, shared->host, shared->port, shared->options.connect_timeout);
+  if (!fresh) co_return tl::unexpected(std::move(fresh).error());
+  co_return HttpCall(std::make_unique<HttpCall::Impl>(shared, std::move(*fresh)));
+}
+
+Task<bool> HttpCall::send(std::string_view method, std::string_view target, std::span<const Header> headers,
+                          std::span<const std::string_view> body) {
+  std::string head;
+  head.reserve(512);
+  append_request_head(head, method, target, impl_->pool->host_header, headers);
+  std::size_t length = 0;
+  for (const std::string_view piece : body) length += piece.size();
+  if (length > 0 || method != "GET") {
+    fmt::format_to(std::back_inserter(head), "Content-Length: {}\r\n\r\n", length);
+  } else {
+    head += "\r\n";
+  }
+  if (method == "HEAD") impl_->parser.expect_no_body();
+  std::vector<std::string_view> pieces{head};
+  pieces.insert(pieces.end(), body.begin(), body.end());
+  const bool sent = co_await impl_->connection.write(pieces);
+  if (!sent) {
+    // The upstream may have answered (413, 503) before it closed: that answer is still to be read.
+    const Broken broken = impl_->connection.broken();
+    if (broken == Broken::kDeadline || broken == Broken::kShut) {
+      impl_->fault = fault_of(broken);
+    } else {
+      impl_->fault = CallFault::kReset;
+    }
+  }
+  co_return sent;
+}
+
+Task<const HttpHead*> HttpCall::head() {
+  while (!impl_->parser.head_done()) {
+    const bool more = co_await impl_->advance();
+    if (!more) co_return nullptr;
+  }
+  co_return &impl_->parser.head();
+}
+
+Task<bool> HttpCall::next(std::string& piece) {
+  if (!impl_->parser.has_body()) {
+    const bool more = co_await impl_->advance();
+    if (!more || !impl_->parser.has_body()) co_return false;
+  }
+  impl_->parser.take_body(piece);
+  co_return true;
+}
+
+Task<bool> HttpCall::all(std::string& body, std::size_t max_bytes) {
+  while (true) {
+    const bool more = co_await next(body);
+    if (!more) co_return done() && fault() == CallFault::kNone;
+    if (body.size() > max_bytes) {
+      impl_->fault = CallFault::kTooLarge;
+      impl_->connection.shut();
+      co_return false;
+    }
+  }
+}
+
+bool HttpCall::done() const { return impl_->parser.done(); }
+CallFault HttpCall::fault() const { return impl_->fault; }
+bool HttpCall::answered() const { return impl_->answered; }
+void HttpCall::set_deadline(Nanoseconds at) { impl_->connection.set_deadline(at); }
+void HttpCall::cancel() { impl_->connection.shut(); }
+
+Task<Result<HttpAnswer>> fetch(Loop& loop, HttpPool& pool, std::string method, std::string target,
+                               std::vector<Header> headers, std::string body, Nanoseconds timeout,
+                               std::size_t max_bytes) {
+  Result<HttpCall> call = co_await pool.open();
+  if (!call) co_return tl::unexpected(std::move(call).error());
+  call->set_deadline(loop.now() + timeout);
+  const std::string_view piece = body;
+  const bool sent = co_await call->send(method, target, headers, std::span(&piece, body.empty() ? 0 : 1));
+  HttpAnswer answer;
+  const HttpHead* head = nullptr;
+  if (sent) head = co_await call->head();
+  bool whole = false;
+  if (head != nullptr) {
+    answer.head = *head;
+    whole = co_await call->all(answer.body, max_bytes);
+  }
+  if (!whole) {
+    co_return environment_error(
+        fmt::format("{} http://{}{}: {}", method, pool.host_header(), target, to_string(call->fault())));
+  }
+  co_return answer;
+}
+
+}  // namespace moesaic::net

@@ -1,0 +1,19 @@
+// Asio's side of a loop, for loop.cpp, connection.cpp and listener.cpp alone.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <optional>
+
+#include "net/loop_impl.hpp"
+
+namespace moesaic::net {
+
+struct Reactor {
+  boost::asio::io_context context{1};  // one thread: no locks
+  std::optional<boost::asio::signal_set> signals;
+};
+
+inline boost::asio::io_context& reactor_of(Loop& loop) { return loop.impl().reactor->context; }
+
+}  // namespace moesaic::net
