@@ -92,6 +92,13 @@ Task<bool> Exchange::finish(std::string_view last) {
   co_return sent;
 }
 
+Task<bool> Exchange::write_raw(std::string_view bytes) {
+  started_ = true;
+  connection_.set_deadline(loop_.now() + limits_.write_timeout);
+  const bool sent = co_await connection_.write(bytes);
+  co_return sent;
+}
+
 void Exchange::abort() {
   finished_ = started_ = true;
   close_ = true;

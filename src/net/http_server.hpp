@@ -46,6 +46,8 @@ class Exchange {
   Task<bool> write(std::string_view piece);
   /// A piece, and the end of the answer.
   Task<bool> finish(std::string_view last = {});
+  /// Bytes that are no answer. For emulators of broken peers.
+  Task<bool> write_raw(std::string_view bytes);
   /// Breaks the connection so that the client cannot take the answer for whole.
   void abort();
 

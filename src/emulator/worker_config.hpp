@@ -1,0 +1,45 @@
+// worker.yaml: what an emulated engine is and how long things take it. docs/emulate.md lists the keys.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "core/clock.hpp"
+#include "core/result.hpp"
+#include "cost/step_time.hpp"
+#include "protocol/handoff.hpp"
+
+namespace moesaic::emulator {
+
+enum class Role { kPlain, kPrefill, kDecode };
+std::string_view to_string(Role role);
+
+struct WorkerConfig {
+  std::string address = "127.0.0.1";
+  std::uint16_t port = 0;  ///< 0: any free one
+  Role role = Role::kPlain;
+  /// How prompts arrive from, or leave for, the other role. kNone for role plain.
+  protocol::Handoff handoff = protocol::Handoff::kNone;
+  std::string model = "emulated";
+  std::string engine_id = "engine";  ///< names this process in handoffs
+  std::uint32_t ranks = 1;           ///< data-parallel ranks that requests may name
+  std::uint32_t max_running = 64;    ///< requests in a batch
+  std::int64_t kv_tokens = 0;        ///< 0: no limit
+  /// Wall time = virtual time x dilation.
+  double dilation = 1;
+  Nanoseconds prefill_fixed{0};
+  cost::Picoseconds prefill_per_token{0};
+  cost::StepTime step{};                                     ///< all zero: tokens come at once
+  Nanoseconds handoff_lifetime = std::chrono::seconds(480);  ///< of one that nobody takes
+  std::string trace{};          ///< store that drives which experts tokens activate; may be empty
+  bool eldr_signature = false;  ///< prefill replies carry eldr_sig (needs a trace)
+  /// Obey "X-Emulator-Fault: [role:]kind" of requests, and POST /emulator/faults. For tests.
+  bool obey_faults = false;
+  std::uint64_t seed = 0;
+};
+
+/// Errors (bad input) name file, line and key.
+Result<WorkerConfig> read_worker_config(std::string_view yaml, const std::string& where);
+
+}  // namespace moesaic::emulator

@@ -1,0 +1,216 @@
+// The two ends of a handoff: what a prefiller answers and gives out, what a decoder demands.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/random.hpp"
+#include "emulator/worker_turn.hpp"
+#include "io/base64.hpp"
+#include "io/json.hpp"
+
+namespace moesaic::emulator {
+
+using net::Header;
+using net::Task;
+using protocol::Handoff;
+
+namespace {
+
+constexpr std::uint32_t kBlockTokens = 16;
+
+const std::vector<Header>& json_headers() {
+  static const std::vector<Header> headers{{"Content-Type", "application/json"}};
+  return headers;
+}
+
+/// A key that no router knows: it must come through as it is.
+Json unknown_key(const std::string& request) {
+  Json nested;
+  nested["of"] = request;
+  nested["list"].push_back(Json());
+  nested["list"].push_back(1.5);
+  return nested;
+}
+
+std::string room_key(const Ask& ask) { return "room-" + ask.bootstrap_room.dump(); }
+
+}  // namespace
+
+std::string Worker::eldr_signature(const Ask& ask) const {
+  const auto counts = recording_->counts(recorded_request(ask));
+  std::vector<std::byte> bytes;
+  for (const float count : counts) {
+    const auto value = static_cast<std::uint16_t>(std::min(32'767.0f, std::round(count)));
+    bytes.push_back(static_cast<std::byte>(value & 0xFF));
+    bytes.push_back(static_cast<std::byte>(value >> 8));
+  }
+  return io::encode_base64(bytes);
+}
+
+Task<void> Worker::answer_prefill(Turn& turn) {
+  const Ask& ask = turn.ask;
+  Offer offer{.key = config_.engine_id + "/" + turn.id,
+              .blocks = {},
+              .prompt_hash = ask.prompt_hash,
+              .prompt_tokens = ask.prompt_tokens};
+  for (std::uint32_t block = 0; block * kBlockTokens < ask.prompt_tokens; ++block) {
+    offer.blocks.push_back(counter_hash({ask.prompt_hash, block}) % 1'000'000);
+  }
+  Json parameters(Json::Object{});
+  if (config_.handoff == Handoff::kSglang) {
+    offer.key = room_key(ask);
+  } else if (config_.handoff == Handoff::kNixl) {
+    parameters["do_remote_prefill"] = true;
+    parameters["do_remote_decode"] = false;
+    parameters["remote_engine_id"] = config_.engine_id;
+    parameters["remote_request_id"] = offer.key;
+    parameters["remote_host"] = config_.address;
+    parameters["remote_port"] = port();
+    parameters["tp_size"] = 1;
+    for (const std::uint64_t block : offer.blocks) parameters["remote_block_ids"].push_back(block);
+    parameters["x_unknown"] = unknown_key(offer.key);
+  } else {
+    const auto transfer = ask.handoff.find("transfer_id");
+    if (transfer == ask.handoff.end() || !transfer->second.is_string()) {
+      co_await fail(turn, 400, "kv_transfer_params.transfer_id: expected a text");
+      co_return;
+    }
+    offer.key = *transfer->second.as_string();
+    parameters["do_remote_prefill"] = true;
+    parameters["do_remote_decode"] = false;
+    parameters["transfer_id"] = offer.key;
+    parameters["remote_engine_id"] = config_.engine_id;
+    parameters["remote_bootstrap_addr"] = fmt::format("{}:{}", config_.address, port());
+    parameters["x_unknown"] = unknown_key(offer.key);
+  }
+  if (config_.eldr_signature && config_.handoff != Handoff::kSglang) {
+    parameters["eldr_sig"] = eldr_signature(ask);
+  }
+  const std::string key = offer.key;
+  if (const Status offered = handoffs_.offer(std::move(offer), loop_.now()); !offered) {
+    co_await fail(turn, 400, offered.error().message);
+    co_return;
+  }
+  Json::Object extra;
+  if (config_.handoff != Handoff::kSglang) extra["kv_transfer_params"] = std::move(parameters);
+  if (turn.fault == Fault::kLostHandoff) extra.clear();
+  const bool sent = co_await turn.exchange.respond(200, json_headers(), whole_answer(ask, std::move(extra)));
+  ++(sent ? stats_.finished : stats_.aborted);
+}
+
+Task<void> Worker::give_handoff(net::Exchange& exchange) {
+  const auto request = io::parse_json(exchange.body(), "the body");
+  const Json* key = request ? request->find("key") : nullptr;
+  if (key == nullptr || !key->is_string()) {
+    co_await exchange.respond(400, json_headers(), error_answer(400, "expected {\"key\": ...}"));
+    co_return;
+  }
+  std::vector<std::uint64_t> blocks;
+  if (const Json* list = request->find("blocks"); list != nullptr && list->as_array()) {
+    for (const Json& item : *list->as_array()) {
+      std::uint64_t block = UINT64_MAX;
+      static_cast<void>(item.to_uint(block));
+      blocks.push_back(block);
+    }
+  }
+  std::uint64_t wait_ms = 0;
+  if (const Json* wait = request->find("wait_ms")) static_cast<void>(wait->to_uint(wait_ms));
+  const Nanoseconds until = loop_.now() + std::chrono::milliseconds(wait_ms);
+  bool gone = false;
+  exchange.on_client_gone([&gone] { gone = true; });
+  Offer offer;
+  HandoffBook::Taken taken = handoffs_.take(*key->as_string(), blocks, loop_.now(), offer);
+  while (taken == HandoffBook::Taken::kUnknown && loop_.now() < until && !gone) {
+    co_await loop_.sleep(std::chrono::milliseconds(1));
+    if (!gone) taken = handoffs_.take(*key->as_string(), blocks, loop_.now(), offer);
+  }
+  static constexpr std::string_view kWhy[] = {"", "unknown", "taken before", "with other blocks", "expired"};
+  if (taken != HandoffBook::Taken::kTaken) {
+    co_await exchange.respond(404, json_headers(), error_answer(404, kWhy[static_cast<std::size_t>(taken)]));
+    co_return;
+  }
+  Json answer;
+  answer["prompt_hash"] = fmt::format("{:x}", offer.prompt_hash);
+  answer["engine_id"] = config_.engine_id;
+  co_await exchange.respond(200, json_headers(), answer.dump());
+}
+
+Task<Status> Worker::take_handoff(const Ask& ask) {
+  Json request;
+  if (config_.handoff == Handoff::kSglang) {
+    std::uint64_t port = 8998;  // SGLang's default
+    static_cast<void>(ask.bootstrap_port.to_uint(port));
+    request["key"] = room_key(ask);
+    request["wait_ms"] = 30'000;
+    Status taken = co_await take_from(*ask.bootstrap_host.as_string(), static_cast<std::uint16_t>(port),
+                                      std::move(request), ask, "");
+    co_return taken;
+  }
+  const auto text = [&](std::string_view name) -> std::string {
+    const auto found = ask.handoff.find(name);
+    return found != ask.handoff.end() && found->second.is_string() ? *found->second.as_string() : "";
+  };
+  std::string host, key;
+  std::uint64_t port = 0;
+  if (config_.handoff == Handoff::kNixl) {
+    host = text("remote_host");
+    key = text("remote_request_id");
+    const auto number = ask.handoff.find("remote_port");
+    if (number != ask.handoff.end()) static_cast<void>(number->second.to_uint(port));
+    const auto blocks = ask.handoff.find("remote_block_ids");
+    if (blocks == ask.handoff.end() || !blocks->second.is_array()) {
+      co_return bad_input("kv_transfer_params.remote_block_ids: expected a list");
+    }
+    request["blocks"] = blocks->second;
+  } else {
+    key = text("transfer_id");
+    const std::string address = text("remote_bootstrap_addr");
+    const std::size_t colon = address.rfind(':');
+    if (colon != std::string::npos) {
+      host = address.substr(0, colon);
+      port = std::strtoul(address.c_str() + colon + 1, nullptr, 10);
+    }
+  }
+  const std::string engine = text("remote_engine_id");
+  if (host.empty() || key.empty() || engine.empty() || port == 0 || port > 65'535) {
+    co_return bad_input("kv_transfer_params: expected the remote host, port, engine and request");
+  }
+  if (config_.handoff != Handoff::kMooncake) {
+    const auto unknown = ask.handoff.find("x_unknown");
+    if (unknown == ask.handoff.end() || !(unknown->second == unknown_key(key))) {
+      co_return bad_input("kv_transfer_params.x_unknown: expected as the prefiller sent it");
+    }
+  }
+  request["key"] = key;
+  Status taken =
+      co_await take_from(std::move(host), static_cast<std::uint16_t>(port), std::move(request), ask, engine);
+  co_return taken;
+}
+
+Task<Status> Worker::take_from(std::string host, std::uint16_t port, Json request, const Ask& ask,
+                               std::string engine_id) {
+  std::unique_ptr<net::HttpPool>& pool = peers_[fmt::format("{}:{}", host, port)];
+  if (!pool) pool = std::make_unique<net::HttpPool>(loop_, host, port, net::ClientOptions{});
+  const Result<net::HttpAnswer> answer =
+      co_await net::fetch(loop_, *pool, "POST", "/emulator/take", json_headers(), request.dump(),
+                          std::chrono::seconds(35), 65'536);
+  if (!answer) co_return tl::unexpected(answer.error());
+  if (answer->head.status != 200) {
+    co_return bad_input(fmt::format("handoff {}: the prefiller says it is {}", request.find("key")->dump(),
+                                    answer->body.substr(0, 200)));
+  }
+  const auto json = io::parse_json(answer->body, "the prefiller");
+  const Json* hash = json ? json->find("prompt_hash") : nullptr;
+  const Json* engine = json ? json->find("engine_id") : nullptr;
+  if (hash == nullptr || !(*hash == Json(fmt::format("{:x}", ask.prompt_hash)))) {
+    co_return bad_input("the handoff belongs to another prompt");
+  }
+  if (!engine_id.empty() && (engine == nullptr || !(*engine == Json(engine_id)))) {
+    co_return bad_input("the handoff belongs to another engine");
+  }
+  co_return Status();
+}
+
+}  // namespace moesaic::emulator
