@@ -233,6 +233,7 @@ Task<void> Worker::prefill(Turn& turn) {
   net::Timer timer(loop_, [&turn] { turn.wake.set(); });
   timer.set(prefill_free_);
   co_await turn.wake.wait();
+  if (!turn.gone) turn.wake.reset();
 }
 
 std::uint32_t Worker::recorded_request(const Ask& ask) const {

@@ -1,0 +1,218 @@
+#include "gateway/config.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <set>
+
+#include "core/config.hpp"
+
+namespace moesaic::gateway {
+namespace {
+
+using namespace std::chrono_literals;
+using protocol::Handoff;
+
+template <class T>
+Status read_size(const ConfigNode& node, std::string_view key, T& out, std::uint64_t min, std::uint64_t max) {
+  MOESAIC_ASSIGN(const std::uint64_t value, node.count_or(key, static_cast<std::uint64_t>(out), min, max));
+  out = static_cast<T>(value);
+  return {};
+}
+Status read_time(const ConfigNode& node, std::string_view key, Nanoseconds& out) {
+  MOESAIC_ASSIGN(out, node.duration_or(key, out, 1ms, 24h * 365));
+  return {};
+}
+
+Status read_listen(const ConfigNode& node, ListenSpec& out) {
+  MOESAIC_TRY(node.check_keys({"address", "port", "certificate", "key", "keys_file"}));
+  MOESAIC_ASSIGN(out.address, node.text_or("address", out.address));
+  MOESAIC_TRY(read_size(node, "port", out.port, 0, 65'535));
+  MOESAIC_ASSIGN(out.certificate, node.text_or("certificate", ""));
+  MOESAIC_ASSIGN(out.key, node.text_or("key", ""));
+  if (out.certificate.empty() != out.key.empty()) {
+    return bad_input(fmt::format("{}: expected certificate and key together, or neither", node.place()));
+  }
+  return {};
+}
+
+Result<WorkerSpec> read_worker(const ConfigNode& node, Handoff handoff) {
+  MOESAIC_TRY(node.check_keys({"name", "url", "role", "ranks", "rank_by", "max_running", "kv_tokens",
+                               "bootstrap_port", "engine_id", "bootstrap_address"}));
+  WorkerSpec worker;
+  MOESAIC_ASSIGN(worker.name, node.text("name"));
+  MOESAIC_ASSIGN(const std::string url, node.text("url"));
+  if (const Status fine = parse_url(url, worker.host, worker.port); !fine) {
+    return bad_input(fmt::format("{}: {}", node.place(), fine.error().message));
+  }
+  MOESAIC_ASSIGN(const std::size_t role, node.choice_or("role", 0, {"plain", "prefill", "decode"}));
+  worker.role = static_cast<Role>(role);
+  MOESAIC_TRY(read_size(node, "ranks", worker.ranks, 1, 4096));
+  MOESAIC_ASSIGN(const std::size_t rank_by, node.choice_or("rank_by", 0, {"header", "body"}));
+  worker.rank_by = static_cast<RankBy>(rank_by);
+  MOESAIC_TRY(read_size(node, "max_running", worker.max_running, 0, 1u << 20));
+  MOESAIC_TRY(read_size(node, "kv_tokens", worker.kv_tokens, 0, std::uint64_t{1} << 40));
+  if (node.find("bootstrap_port") != nullptr) {
+    MOESAIC_ASSIGN(const std::uint64_t port, node.count("bootstrap_port", 1, 65'535));
+    worker.bootstrap_port = static_cast<std::uint16_t>(port);
+  }
+  MOESAIC_ASSIGN(worker.engine_id, node.text_or("engine_id", ""));
+  MOESAIC_ASSIGN(worker.bootstrap_address, node.text_or("bootstrap_address", ""));
+  if (const Status fine = check_worker(worker, handoff); !fine) {
+    return bad_input(fmt::format("{}: {}", node.place(), fine.error().message));
+  }
+  return worker;
+}
+
+Status read_health(const ConfigNode& node, HealthOptions& out) {
+  MOESAIC_TRY(node.check_keys({"interval", "timeout", "fail_after", "recover_after", "read_load",
+                               "eject_after", "eject_for", "max_ejected"}));
+  MOESAIC_TRY(read_time(node, "interval", out.interval));
+  MOESAIC_TRY(read_time(node, "timeout", out.timeout));
+  MOESAIC_TRY(read_size(node, "fail_after", out.fail_after, 1, 1000));
+  MOESAIC_TRY(read_size(node, "recover_after", out.recover_after, 1, 1000));
+  MOESAIC_ASSIGN(out.read_load, node.flag_or("read_load", out.read_load));
+  MOESAIC_TRY(read_size(node, "eject_after", out.eject_after, 0, 1000));
+  MOESAIC_TRY(read_time(node, "eject_for", out.eject_for));
+  MOESAIC_ASSIGN(out.max_ejected, node.number_or("max_ejected", out.max_ejected, 0, 1));
+  return {};
+}
+
+Status read_deadlines(const ConfigNode& node, Config& out) {
+  MOESAIC_TRY(node.check_keys({"connect", "prefill", "first_byte", "between_bytes", "total", "drain"}));
+  MOESAIC_TRY(read_time(node, "connect", out.client.connect_timeout));
+  MOESAIC_TRY(read_time(node, "prefill", out.deadlines.prefill));
+  MOESAIC_TRY(read_time(node, "first_byte", out.deadlines.first_byte));
+  MOESAIC_TRY(read_time(node, "between_bytes", out.deadlines.between_bytes));
+  MOESAIC_TRY(read_time(node, "total", out.deadlines.total));
+  return read_time(node, "drain", out.drain_timeout);
+}
+
+Status read_limits(const ConfigNode& node, Config& out) {
+  MOESAIC_TRY(node.check_keys({"in_flight", "connections", "head_bytes", "headers", "body_bytes",
+                               "answer_bytes", "event_bytes", "held_bytes", "idle_upstream", "head_timeout",
+                               "body_timeout", "idle_timeout", "write_timeout", "connect_attempts"}));
+  MOESAIC_TRY(read_size(node, "in_flight", out.max_in_flight, 1, 1u << 20));
+  MOESAIC_TRY(read_size(node, "connections", out.server.max_connections, 1, 1u << 20));
+  MOESAIC_TRY(read_size(node, "head_bytes", out.server.parse.head_bytes, 1024, 1u << 20));
+  MOESAIC_TRY(read_size(node, "headers", out.server.parse.headers, 8, 10'000));
+  MOESAIC_TRY(read_size(node, "body_bytes", out.server.parse.body_bytes, 1024, std::uint64_t{4} << 30));
+  MOESAIC_TRY(read_size(node, "answer_bytes", out.client.parse.body_bytes, 1024, std::uint64_t{64} << 30));
+  MOESAIC_TRY(read_size(node, "event_bytes", out.max_event_bytes, 1024, std::uint64_t{1} << 30));
+  MOESAIC_TRY(read_size(node, "held_bytes", out.max_held_bytes, 0, std::uint64_t{1} << 30));
+  MOESAIC_TRY(read_size(node, "idle_upstream", out.client.max_idle, 0, 1u << 16));
+  MOESAIC_TRY(read_time(node, "head_timeout", out.server.head_timeout));
+  MOESAIC_TRY(read_time(node, "body_timeout", out.server.body_timeout));
+  MOESAIC_TRY(read_time(node, "idle_timeout", out.server.idle_timeout));
+  MOESAIC_TRY(read_time(node, "write_timeout", out.server.write_timeout));
+  return read_size(node, "connect_attempts", out.connect_attempts, 1, 100);
+}
+
+Status read_policy(const ConfigNode& node, Config& out) {
+  MOESAIC_TRY(
+      node.check_keys({"decode", "prefill", "router", "trace", "cache_entries", "cache_block_bytes"}));
+  MOESAIC_ASSIGN(out.decode_policy, node.text_or("decode", out.decode_policy));
+  MOESAIC_ASSIGN(out.prefill_policy, node.text_or("prefill", out.prefill_policy));
+  MOESAIC_ASSIGN(out.router_file, node.text_or("router", ""));
+  MOESAIC_ASSIGN(out.trace, node.text_or("trace", ""));
+  MOESAIC_TRY(read_size(node, "cache_entries", out.cache_entries, 0, 1u << 24));
+  return read_size(node, "cache_block_bytes", out.cache_block_bytes, 16, 1u << 20);
+}
+
+bool is_loopback(std::string_view address) { return address.starts_with("127.") || address == "::1"; }
+
+}  // namespace
+
+std::string_view to_string(Role role) {
+  switch (role) {
+    case Role::kPlain:
+      return "plain";
+    case Role::kPrefill:
+      return "prefill";
+    case Role::kDecode:
+      return "decode";
+  }
+  return "";
+}
+
+Status parse_url(std::string_view url, std::string& host, std::uint16_t& port) {
+  const auto wrong = [&] {
+    return bad_input(fmt::format("\"{}\": expected http://HOST:PORT", url.substr(0, 256)));
+  };
+  std::string_view rest = url;
+  if (!rest.starts_with("http://")) return wrong();
+  rest.remove_prefix(7);
+  if (rest.ends_with('/')) rest.remove_suffix(1);
+  const std::size_t colon = rest.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return wrong();
+  const std::string_view digits = rest.substr(colon + 1);
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (error != std::errc() || end != digits.data() + digits.size() || port == 0) return wrong();
+  rest = rest.substr(0, colon);
+  if (rest.starts_with('[') && rest.ends_with(']')) rest = rest.substr(1, rest.size() - 2);
+  if (rest.find_first_of("/@?#") != std::string_view::npos) return wrong();
+  host = rest;
+  return {};
+}
+
+Status check_worker(const WorkerSpec& worker, Handoff handoff) {
+  const auto wrong = [&](std::string_view what) {
+    return bad_input(fmt::format("worker \"{}\": {}", worker.name, what));
+  };
+  if (worker.name.empty() || worker.name.size() > 128 ||
+      worker.name.find_first_of("/\"\\?# \t\n") != std::string::npos) {
+    return wrong("expected a name of 1 to 128 characters without blanks, quotes and slashes");
+  }
+  if ((worker.role == Role::kPlain) != (handoff == Handoff::kNone)) {
+    return wrong(
+        fmt::format("role {} with protocol {}: expected role plain with protocol plain, and prefill or "
+                    "decode with the others",
+                    to_string(worker.role), protocol::to_string(handoff)));
+  }
+  if (worker.role == Role::kPrefill && handoff == Handoff::kMooncake &&
+      (worker.engine_id.empty() || worker.bootstrap_address.empty())) {
+    return wrong("a Mooncake prefiller needs engine_id and bootstrap_address");
+  }
+  return {};
+}
+
+Result<Config> read_config(std::string_view yaml, const std::string& where) {
+  MOESAIC_ASSIGN(const ConfigNode root, parse_config(yaml, where));
+  MOESAIC_TRY(root.check_keys({"listen", "admin", "keys_file", "protocol", "workers", "policy", "limits",
+                               "deadlines", "health", "reserved_fields", "log"}));
+  Config config;
+  if (const ConfigNode* node = root.find("listen")) MOESAIC_TRY(read_listen(*node, config.listen));
+  if (const ConfigNode* node = root.find("admin")) {
+    MOESAIC_TRY(read_listen(*node, config.admin));
+    MOESAIC_ASSIGN(config.admin_keys_file, node->text_or("keys_file", ""));
+    if (!is_loopback(config.admin.address) && config.admin_keys_file.empty()) {
+      return bad_input(fmt::format(
+          "{}: admin.address {} can be reached by others: give admin.keys_file, or a loopback address",
+          node->place(), config.admin.address));
+    }
+  }
+  MOESAIC_ASSIGN(config.keys_file, root.text_or("keys_file", ""));
+  MOESAIC_ASSIGN(const std::size_t handoff,
+                 root.choice_or("protocol", 0, {"plain", "nixl", "eldr", "mooncake", "sglang"}));
+  config.handoff = static_cast<Handoff>(handoff);
+  MOESAIC_ASSIGN(const ConfigNode* const workers, root.at("workers"));
+  std::set<std::string> names;
+  for (const ConfigNode& node : workers->items()) {
+    MOESAIC_ASSIGN(WorkerSpec worker, read_worker(node, config.handoff));
+    if (!names.insert(worker.name).second) {
+      return bad_input(fmt::format("{}: worker \"{}\" stands twice: expected names that differ", node.place(),
+                                   worker.name));
+    }
+    config.workers.push_back(std::move(worker));
+  }
+  if (const ConfigNode* node = root.find("policy")) MOESAIC_TRY(read_policy(*node, config));
+  if (const ConfigNode* node = root.find("limits")) MOESAIC_TRY(read_limits(*node, config));
+  if (const ConfigNode* node = root.find("deadlines")) MOESAIC_TRY(read_deadlines(*node, config));
+  if (const ConfigNode* node = root.find("health")) MOESAIC_TRY(read_health(*node, config.health));
+  MOESAIC_ASSIGN(const std::size_t reserved, root.choice_or("reserved_fields", 0, {"strip", "refuse"}));
+  config.refuse_reserved = reserved == 1;
+  MOESAIC_ASSIGN(config.log_file, root.text_or("log", "-"));
+  return config;
+}
+
+}  // namespace moesaic::gateway

@@ -1,0 +1,295 @@
+// The calls to workers: choosing, reaching, sending, and the order of the protocols.
+#include <fmt/format.h>
+
+#include <random>
+
+#include "core/random.hpp"
+#include "gateway/flight.hpp"
+#include "gateway/usage.hpp"
+#include "protocol/handoff.hpp"
+
+namespace moesaic::gateway {
+
+using net::CallFault;
+using net::Header;
+using net::Task;
+using protocol::Handoff;
+using protocol::LegBody;
+
+namespace {
+
+constexpr std::size_t kMaxReplyBytes = std::size_t{64} << 20;
+
+/// What the worker gets of the client's headers, and what only the gateway says.
+std::vector<Header> worker_headers(const Flight& flight, const Backend& backend, std::uint32_t rank) {
+  const net::HttpHead& head = flight.exchange.head();
+  std::vector<Header> headers;
+  headers.reserve(head.headers.size() + 3);
+  for (const Header& header : head.headers) {
+    const auto is = [&](std::string_view name) { return net::same_name(header.name, name); };
+    if (net::is_hop_by_hop(header.name) || is("x-request-id") || is("x-data-parallel-rank") ||
+        is("x-smg-routing-key") || is("accept-encoding")) {
+      continue;
+    }
+    // A key for this gateway is nothing that an engine should see.
+    if (is("authorization") && !flight.state.config.keys_file.empty()) continue;
+    headers.push_back(header);
+  }
+  headers.push_back({"X-Request-Id", flight.id});
+  if (backend.spec.ranks > 1 && backend.spec.role != Role::kPrefill) {
+    if (backend.spec.rank_by == RankBy::kHeader)
+      headers.push_back({"X-data-parallel-rank", std::to_string(rank)});
+    headers.push_back({"X-SMG-Routing-Key", fmt::format("{}-{}", backend.spec.name, rank)});
+  }
+  return headers;
+}
+
+std::optional<std::uint32_t> body_rank(const Leg& leg) {
+  if (leg.backend->spec.ranks > 1 && leg.backend->spec.rank_by == RankBy::kBody) return leg.rank;
+  return std::nullopt;
+}
+
+}  // namespace
+
+Task<std::unique_ptr<Leg>> Proxy::open_leg(Flight& flight, Role role) {
+  const std::size_t attempts = state_.config.connect_attempts;
+  for (std::size_t attempt = 0; attempt < attempts; ++attempt) {
+    const routing::Request question = flight.question();
+    const Nanoseconds now = state_.loop.now();
+    const std::optional<Choice> choice = role == Role::kPrefill ? state_.placer->choose_prefill(question, now)
+                                                                : state_.placer->choose_decode(question, now);
+    const std::shared_ptr<Backend> backend = choice ? state_.workers->find(choice->worker) : nullptr;
+    if (backend == nullptr) {
+      co_await refuse(flight, 503, fmt::format("no {} worker is up: try again later", to_string(role)),
+                      attempt == 0 ? Outcome::kRefused : Outcome::kUnreachable, "no_worker");
+      co_return nullptr;
+    }
+    if (role == Role::kPrefill) {
+      flight.prefiller = backend->spec.name;
+    } else {
+      flight.worker = backend->spec.name;
+      flight.rank = choice->rank;
+      flight.reason = choice->reason;
+    }
+    Result<net::HttpCall> call = co_await backend->pool->open();
+    if (flight.gone) co_return nullptr;
+    if (call) {
+      if (role != Role::kPrefill) {
+        state_.placer->remember(
+            {now, flight.id, flight.worker, flight.prefiller, flight.rank, flight.reason, flight.source});
+      }
+      co_return std::make_unique<Leg>(flight, backend, choice->rank, std::move(*call));
+    }
+    // Nothing was sent: another worker may have it.
+    flight.fault = call.error().message;
+    ++state_.metrics.connect_retries;
+    state_.workers->unreachable(*backend);
+    if (state_.loop.now() >= flight.deadline) break;
+  }
+  co_await refuse(flight, 502, "no worker could be reached", Outcome::kUnreachable, "unreachable");
+  co_return nullptr;
+}
+
+Task<bool> Proxy::send(Leg& leg, const LegBody& body) {
+  const std::vector<Header> headers = worker_headers(leg.flight, *leg.backend, leg.rank);
+  const bool sent = co_await leg.call.send("POST", leg.flight.path(), headers, body.pieces());
+  co_return sent;
+}
+
+Task<void> Proxy::report_fault(Flight& flight, Leg& leg, std::string_view which) {
+  if (flight.gone) co_return;
+  state_.workers->failed(*leg.backend);
+  const bool late = leg.call.fault() == CallFault::kDeadline;
+  co_await refuse(flight, late ? 504 : 502,
+                  fmt::format("the {} worker failed: {}", which, net::to_string(leg.call.fault())),
+                  late ? Outcome::kDeadline : Outcome::kUpstreamError, late ? "deadline" : "upstream_error");
+}
+
+Task<void> Proxy::plain(Flight& flight) {
+  if (auto hit = state_.cache.find(flight.body.prompt)) {
+    flight.usage = hit->usage;
+    flight.source = UsageSource::kPrefixCache;
+  }
+  const Role role = state_.config.handoff == Handoff::kNone ? Role::kPlain : Role::kDecode;
+  const std::unique_ptr<Leg> leg = co_await open_leg(flight, role);
+  if (!leg) co_return;
+  leg->call.set_deadline(flight.until(state_.config.deadlines.first_byte));
+  const LegBody body = protocol::plain_body(flight.body, body_rank(*leg));
+  const bool sent = co_await send(*leg, body);
+  if (!sent && leg->call.fault() != CallFault::kReset) {
+    co_await report_fault(flight, *leg, "chosen");
+    co_return;
+  }
+  co_await relay(flight, *leg);
+}
+
+void Proxy::learn_usage(Flight& flight, const std::string& signature, const std::string& reply) {
+  std::optional<Usage> usage = usage_of_eldr_signature(signature, state_.usage, flight.prompt_tokens);
+  flight.source = UsageSource::kEldrSignature;
+  if (!usage) {
+    usage = usage_of_routed_experts(reply, state_.usage);
+    flight.source = UsageSource::kRoutedExperts;
+  }
+  if (usage) {
+    flight.usage = std::make_shared<const Usage>(std::move(*usage));
+    state_.cache.insert(flight.body.prompt, flight.usage);
+    return;
+  }
+  flight.source = UsageSource::kNone;
+  if (auto hit = state_.cache.find(flight.body.prompt)) {
+    flight.usage = hit->usage;
+    flight.source = UsageSource::kPrefixCache;
+  }
+}
+
+Task<bool> Proxy::prefill(Flight& flight, const std::string& transfer_id, std::string& parameters,
+                          std::shared_ptr<Backend>& prefiller) {
+  const Nanoseconds began = state_.loop.now();
+  const std::unique_ptr<Leg> leg = co_await open_leg(flight, Role::kPrefill);
+  if (!leg) co_return false;
+  prefiller = leg->backend;
+  leg->call.set_deadline(flight.until(state_.config.deadlines.prefill));
+  const LegBody body = protocol::prefill_body(flight.body, state_.config.handoff, transfer_id);
+  co_await send(*leg, body);
+  const net::HttpHead* head = co_await leg->call.head();
+  std::string reply;
+  bool whole = false;
+  if (head != nullptr) whole = co_await leg->call.all(reply, kMaxReplyBytes);
+  state_.placer->prefill_done(flight.request, state_.loop.now());
+  if (!whole) {
+    co_await report_fault(flight, *leg, "prefill");
+    co_return false;
+  }
+  state_.metrics.prefill.add(state_.loop.now() - began);
+  if (head->status != 200) {  // the engine's own refusal is the answer
+    if (head->status >= 500) state_.workers->failed(*leg->backend);
+    flight.status = head->status;
+    const bool sent = co_await flight.exchange.respond(head->status, answer_headers(*head, flight.id), reply);
+    flight.outcome = sent ? Outcome::kFinished : Outcome::kClientGone;
+    co_return false;
+  }
+  const Result<protocol::PrefillReply> read = protocol::read_prefill_reply(reply);
+  if (!read || (read->kv_transfer_params.empty() && state_.config.handoff != Handoff::kMooncake)) {
+    state_.workers->failed(*leg->backend);
+    co_await refuse(flight, 502,
+                    read ? "the prefill worker answered without kv_transfer_params: is its KV connector on?"
+                         : read.error().message,
+                    Outcome::kUpstreamError, "upstream_error");
+    co_return false;
+  }
+  state_.workers->succeeded(*leg->backend);
+  learn_usage(flight, read->eldr_signature, reply);
+  parameters = read->kv_transfer_params;
+  co_return true;
+}
+
+void Proxy::give_up(HandoffLedger::Id handoff, const std::shared_ptr<Backend>& prefiller,
+                    const std::string& transfer_id) {
+  if (state_.config.handoff != Handoff::kEldr) {
+    state_.ledger.given_up(handoff, false);  // expires with the engine
+    return;
+  }
+  const auto release = [](State& state, HandoffLedger::Id id, std::shared_ptr<Backend> backend,
+                          std::string transfer) -> Task<void> {
+    Json body;
+    body["transfer_id"] = transfer;
+    const std::vector<Header> headers{{"Content-Type", "application/json"}};
+    const Result<net::HttpAnswer> answer =
+        co_await net::fetch(state.loop, *backend->pool, "POST", "/v1/kv_transfer/release", headers,
+                            body.dump(), std::chrono::seconds(5), 1 << 20);
+    state.ledger.given_up(id, answer && answer->head.status == 200);
+  };
+  state_.loop.spawn(release(state_, handoff, prefiller, transfer_id));
+}
+
+Task<void> Proxy::sequential(Flight& flight) {
+  const std::string transfer_id = "xfer-" + flight.id;
+  std::string parameters;
+  std::shared_ptr<Backend> prefiller;
+  const bool prefilled = co_await prefill(flight, transfer_id, parameters, prefiller);
+  if (!prefilled) co_return;
+  const HandoffLedger::Id handoff = state_.ledger.open(prefiller->key, transfer_id);
+  bool taken = false;
+  if (!flight.gone) {
+    const std::unique_ptr<Leg> leg = co_await open_leg(flight, Role::kDecode);
+    if (leg) {
+      leg->call.set_deadline(flight.until(state_.config.deadlines.first_byte));
+      const LegBody body =
+          state_.config.handoff == Handoff::kMooncake
+              ? protocol::mooncake_decode_body(flight.body, transfer_id,
+                                               {prefiller->spec.engine_id, prefiller->spec.bootstrap_address})
+              : protocol::decode_body(flight.body, parameters);
+      co_await send(*leg, body);
+      const net::HttpHead* head = co_await leg->call.head();
+      taken = head != nullptr && head->status == 200;
+      if (taken) state_.ledger.taken(handoff);
+      co_await relay(flight, *leg);
+    }
+  }
+  if (!taken) give_up(handoff, prefiller, transfer_id);
+}
+
+namespace {
+
+/// The prefiller's side of an SGLang pair: its answer is read and dropped, its failure ends the decode.
+struct Side {
+  explicit Side(net::Loop& loop) : over(loop) {}
+  bool failed = false;
+  std::string message;
+  net::Event over;
+};
+
+Task<void> run_side(State& state, Leg& prefill, Leg& decode, Side& side) {
+  const net::HttpHead* head = co_await prefill.call.head();
+  std::string reply;
+  bool whole = false;
+  if (head != nullptr) whole = co_await prefill.call.all(reply, kMaxReplyBytes);
+  state.placer->prefill_done(prefill.flight.request, state.loop.now());
+  if (!whole || head->status != 200) {
+    side.failed = true;
+    side.message = whole ? fmt::format("it answered {}", head->status)
+                         : std::string(net::to_string(prefill.call.fault()));
+    if (prefill.call.fault() != CallFault::kCancelled) state.workers->failed(*prefill.backend);
+    if (!decode.call.answered()) decode.call.cancel();
+  } else {
+    state.workers->succeeded(*prefill.backend);
+  }
+  side.over.set();
+}
+
+std::uint64_t random_room() {
+  static thread_local std::mt19937_64 generator{std::random_device{}()};
+  return generator() >> 1;
+}
+
+}  // namespace
+
+Task<void> Proxy::concurrent(Flight& flight) {
+  if (auto hit = state_.cache.find(flight.body.prompt)) {
+    flight.usage = hit->usage;
+    flight.source = UsageSource::kPrefixCache;
+  }
+  const std::unique_ptr<Leg> prefill = co_await open_leg(flight, Role::kPrefill);
+  if (!prefill) co_return;
+  const std::unique_ptr<Leg> decode = co_await open_leg(flight, Role::kDecode);
+  if (!decode) co_return;
+  const LegBody body = protocol::sglang_body(
+      flight.body, {prefill->backend->spec.host, prefill->backend->spec.bootstrap_port, random_room()});
+  prefill->call.set_deadline(flight.until(state_.config.deadlines.prefill));
+  decode->call.set_deadline(flight.until(state_.config.deadlines.first_byte));
+  co_await send(*prefill, body);
+  co_await send(*decode, body);
+  Side side(state_.loop);
+  state_.loop.spawn(run_side(state_, *prefill, *decode, side));
+  const net::HttpHead* head = co_await decode->call.head();
+  if (head == nullptr && side.failed && !flight.gone) {
+    co_await refuse(flight, 502, "the prefill worker failed: " + side.message, Outcome::kUpstreamError,
+                    "upstream_error");
+  } else {
+    co_await relay(flight, *decode);
+  }
+  prefill->call.cancel();
+  co_await side.over.wait();
+}
+
+}  // namespace moesaic::gateway

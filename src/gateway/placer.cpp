@@ -1,0 +1,124 @@
+#include "gateway/placer.hpp"
+
+#include <algorithm>
+
+namespace moesaic::gateway {
+namespace {
+
+constexpr std::size_t kRemembered = 256;
+constexpr std::uint32_t kMaxRanks = 4096;
+
+routing::WorkerId id_of(WorkerKey key, std::uint32_t rank) {
+  return routing::WorkerId{static_cast<std::uint32_t>(key) * kMaxRanks + rank};
+}
+
+std::optional<Choice> choice_of(const routing::Decision& decision) {
+  if (!decision.worker) return std::nullopt;
+  const auto id = static_cast<std::uint32_t>(*decision.worker);
+  return Choice{WorkerKey{id / kMaxRanks}, id % kMaxRanks, decision.reason};
+}
+
+}  // namespace
+
+std::string_view to_string(UsageSource source) {
+  switch (source) {
+    case UsageSource::kEldrSignature:
+      return "eldr_sig";
+    case UsageSource::kRoutedExperts:
+      return "routed_experts";
+    case UsageSource::kPrefixCache:
+      return "prefix_cache";
+    case UsageSource::kNone:
+      return "none";
+  }
+  return "";
+}
+
+std::string_view to_string(routing::Reason reason) {
+  switch (reason) {
+    case routing::Reason::kNoWorker:
+      return "no_worker";
+    case routing::Reason::kLoad:
+      return "load";
+    case routing::Reason::kChance:
+      return "chance";
+    case routing::Reason::kSignature:
+      return "signature";
+    case routing::Reason::kDomain:
+      return "domain";
+    case routing::Reason::kPrefix:
+      return "prefix";
+    case routing::Reason::kFallback:
+      return "fallback";
+  }
+  return "";
+}
+
+void Placer::tell_up(routing::DecodePolicy& policy, WorkerKey key, const WorkerSpec& spec, Nanoseconds now) {
+  for (std::uint32_t rank = 0; rank < spec.ranks; ++rank) {
+    policy.worker_up({.id = id_of(key, rank), .max_running = spec.max_running, .kv_capacity = spec.kv_tokens},
+                     now);
+  }
+}
+
+void Placer::worker_up(WorkerKey key, const WorkerSpec& spec, Nanoseconds now) {
+  up_[key] = Up{spec};
+  if (spec.role == Role::kPrefill) {
+    prefill_->worker_up({.id = id_of(key, 0)}, now);
+  } else {
+    tell_up(*decode_, key, spec, now);
+  }
+}
+
+void Placer::worker_down(WorkerKey key, Nanoseconds now) {
+  const auto found = up_.find(key);
+  if (found == up_.end()) return;
+  const WorkerSpec& spec = found->second.spec;
+  if (spec.role == Role::kPrefill) {
+    prefill_->worker_down(id_of(key, 0), now);
+  } else {
+    for (std::uint32_t rank = 0; rank < spec.ranks; ++rank) decode_->worker_down(id_of(key, rank), now);
+  }
+  up_.erase(found);
+}
+
+void Placer::worker_load(WorkerKey key, std::uint64_t requests, Nanoseconds now) {
+  const auto found = up_.find(key);
+  if (found == up_.end() || found->second.spec.role == Role::kPrefill) return;
+  const std::uint32_t ranks = found->second.spec.ranks;
+  for (std::uint32_t rank = 0; rank < ranks; ++rank) {
+    // Engines report sums: ranks are taken as equal.
+    const std::uint64_t share = requests / ranks + (rank < requests % ranks ? 1 : 0);
+    decode_->worker_load(id_of(key, rank),
+                         {static_cast<std::uint32_t>(std::min<std::uint64_t>(share, 1u << 30))}, now);
+  }
+}
+
+std::optional<Choice> Placer::choose_prefill(const routing::Request& request, Nanoseconds now) {
+  return choice_of(prefill_->admit(request, now));
+}
+std::optional<Choice> Placer::choose_decode(const routing::Request& request, Nanoseconds now) {
+  return choice_of(decode_->admit(request, now));
+}
+
+void Placer::refitted(const std::optional<routing::RefitResult>& result, std::uint64_t generation,
+                      Nanoseconds now) {
+  if (generation != generation_) return;
+  if (result) ++refits_;
+  decode_->refitted(result, now);
+}
+
+void Placer::replace_decode(std::unique_ptr<routing::DecodePolicy> policy, Nanoseconds now) {
+  decode_ = std::move(policy);
+  ++generation_;
+  for (const auto& [key, up] : up_) {
+    if (up.spec.role != Role::kPrefill) tell_up(*decode_, key, up.spec, now);
+  }
+}
+
+void Placer::remember(DecisionRecord record) {
+  recent_.push_back(std::move(record));
+  if (recent_.size() > kRemembered) recent_.pop_front();
+}
+
+}  // namespace moesaic::gateway

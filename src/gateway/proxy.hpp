@@ -1,0 +1,64 @@
+// The data path: a client's request to the workers and the answer back. docs/gateway.md says what each
+// protocol does; in short:
+//
+//   plain       one call, relayed
+//   sequential  prefill call -> its reply's handoff and usage -> decode policy -> decode call, relayed
+//   sglang      both calls at once, the decoder's answer relayed
+//
+// A worker that cannot be reached is replaced by another while nothing was sent. Once a request was sent it
+// is never sent again: no second generation. A stream that breaks ends with an error event.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "gateway/state.hpp"
+#include "net/http_server.hpp"
+#include "protocol/request_body.hpp"
+
+namespace moesaic::gateway {
+
+struct Flight;
+struct Leg;
+
+class Proxy {
+ public:
+  explicit Proxy(State& state) : state_(state) {}
+
+  net::Task<void> completion(net::Exchange& exchange, protocol::Route route);
+  /// GET /v1/models, from any worker that answers.
+  net::Task<void> models(net::Exchange& exchange);
+
+ private:
+  // proxy.cpp
+  net::Task<void> run(Flight& flight);
+  void identify(Flight& flight);
+  net::Task<void> refuse(Flight& flight, int status, std::string message, Outcome outcome,
+                         std::string_view code = "");
+  void account(Flight& flight);
+  // legs.cpp
+  net::Task<void> plain(Flight& flight);
+  net::Task<void> sequential(Flight& flight);
+  net::Task<void> concurrent(Flight& flight);
+  net::Task<std::unique_ptr<Leg>> open_leg(Flight& flight, Role role);
+  net::Task<bool> send(Leg& leg, const protocol::LegBody& body);
+  net::Task<void> report_fault(Flight& flight, Leg& leg, std::string_view which);
+  net::Task<bool> prefill(Flight& flight, const std::string& transfer_id, std::string& parameters,
+                          std::shared_ptr<Backend>& prefiller);
+  void learn_usage(Flight& flight, const std::string& signature, const std::string& reply);
+  void give_up(HandoffLedger::Id handoff, const std::shared_ptr<Backend>& prefiller,
+               const std::string& transfer_id);
+  // relay.cpp
+  net::Task<void> relay(Flight& flight, Leg& leg);
+  net::Task<void> relay_whole(Flight& flight, Leg& leg, std::vector<net::Header> headers);
+  net::Task<void> relay_events(Flight& flight, Leg& leg, std::vector<net::Header> headers);
+
+  State& state_;
+  protocol::RequestReader reader_;
+  std::uint64_t minted_ = 0;
+};
+
+/// Headers of the answer that the client gets.
+std::vector<net::Header> answer_headers(const net::HttpHead& head, const std::string& request_id);
+
+}  // namespace moesaic::gateway

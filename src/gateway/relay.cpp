@@ -1,0 +1,130 @@
+// A worker's answer on its way to the client.
+#include <fmt/format.h>
+
+#include "gateway/flight.hpp"
+#include "net/sse.hpp"
+
+namespace moesaic::gateway {
+
+using net::CallFault;
+using net::Header;
+using net::Task;
+
+Task<void> Proxy::relay(Flight& flight, Leg& leg) {
+  const net::HttpHead* head = co_await leg.call.head();
+  if (head == nullptr) {
+    co_await report_fault(flight, leg, to_string(leg.backend->spec.role));
+    co_return;
+  }
+  flight.status = head->status;
+  if (head->status >= 500) {
+    state_.workers->failed(*leg.backend);
+  } else {
+    state_.workers->succeeded(*leg.backend);
+  }
+  std::vector<Header> headers = answer_headers(*head, flight.id);
+  const std::string* type = head->find("content-type");
+  if (head->status == 200 && type != nullptr && type->starts_with("text/event-stream")) {
+    co_await relay_events(flight, leg, std::move(headers));
+  } else {
+    co_await relay_whole(flight, leg, std::move(headers));
+  }
+}
+
+Task<void> Proxy::relay_whole(Flight& flight, Leg& leg, std::vector<Header> headers) {
+  net::HttpCall& call = leg.call;
+  std::string held;
+  bool more = true;
+  while (more && held.size() <= state_.config.max_held_bytes) {
+    call.set_deadline(flight.until(state_.config.deadlines.between_bytes));
+    more = co_await call.next(held);
+  }
+  if (call.fault() != CallFault::kNone) {  // nothing was sent yet: the client gets a clean error
+    co_await report_fault(flight, leg, to_string(leg.backend->spec.role));
+    co_return;
+  }
+  flight.first_byte = state_.loop.now();
+  if (call.done()) {
+    const bool sent = co_await flight.exchange.respond(flight.status, headers, held);
+    flight.outcome = sent ? Outcome::kFinished : Outcome::kClientGone;
+    co_return;
+  }
+  const net::HttpHead* head = co_await call.head();
+  flight.exchange.start(flight.status, headers, head->content_length);
+  bool sent = co_await flight.exchange.write(held);
+  while (sent) {
+    held.clear();
+    call.set_deadline(flight.until(state_.config.deadlines.between_bytes));
+    more = co_await call.next(held);
+    if (!more) break;
+    sent = co_await flight.exchange.write(held);
+  }
+  if (!sent || flight.gone) co_return;
+  if (call.fault() == CallFault::kNone) {
+    const bool finished = co_await flight.exchange.finish();
+    flight.outcome = finished ? Outcome::kFinished : Outcome::kClientGone;
+    co_return;
+  }
+  state_.workers->failed(*leg.backend);
+  flight.outcome = Outcome::kBroken;
+  flight.fault = net::to_string(call.fault());
+  flight.exchange.abort();
+}
+
+Task<void> Proxy::relay_events(Flight& flight, Leg& leg, std::vector<Header> headers) {
+  net::HttpCall& call = leg.call;
+  net::SseSplitter splitter;
+  std::string held, piece;
+  bool too_large = false;
+  Nanoseconds last{0};
+  flight.exchange.start(flight.status, headers, std::nullopt);
+  while (true) {
+    piece.clear();
+    call.set_deadline(flight.until(state_.config.deadlines.between_bytes));
+    const bool more = co_await call.next(piece);
+    if (!more) break;
+    // Whole events only: what follows a broken one must still be readable.
+    const std::size_t whole = splitter.feed(piece);
+    if (whole == 0) {
+      held += piece;
+      too_large = held.size() > state_.config.max_event_bytes;
+      if (too_large) break;
+      continue;
+    }
+    std::string rest = piece.substr(whole);
+    piece.resize(whole);
+    if (!held.empty()) piece.insert(0, held);
+    held = std::move(rest);
+    const Nanoseconds now = state_.loop.now();
+    if (!flight.first_byte) {
+      flight.first_byte = now;
+      state_.placer->first_token(flight.request, now);
+    } else {
+      state_.metrics.between_events.add(now - last);
+    }
+    last = now;
+    if (call.done() && splitter.saw_done() && held.empty()) break;  // leaves with the end of the stream
+    const bool sent = co_await flight.exchange.write(piece);
+    piece.clear();
+    if (!sent) co_return;
+  }
+  if (flight.gone) co_return;
+  if (splitter.saw_done() && held.empty() && !too_large) {
+    const bool finished = co_await flight.exchange.finish(piece);
+    flight.outcome = finished ? Outcome::kFinished : Outcome::kClientGone;
+    co_return;
+  }
+  state_.workers->failed(*leg.backend);
+  const bool late = call.fault() == CallFault::kDeadline;
+  flight.fault = too_large                          ? "an event larger than allowed"
+                 : call.fault() == CallFault::kNone ? "the stream ended without [DONE]"
+                                                    : std::string(net::to_string(call.fault()));
+  flight.outcome = Outcome::kBroken;
+  std::string event;
+  net::append_event(
+      event, error_body(late ? 504 : 502, "the worker failed in the middle of its answer: " + flight.fault,
+                        late ? "deadline" : "stream_broken"));
+  if (!co_await flight.exchange.finish(event)) flight.outcome = Outcome::kClientGone;
+}
+
+}  // namespace moesaic::gateway

@@ -1,0 +1,62 @@
+#include "gateway/signature_cache.hpp"
+
+#include <algorithm>
+
+#include "core/random.hpp"
+
+namespace moesaic::gateway {
+namespace {
+
+constexpr std::size_t kMaxBlocks = 256;  ///< of one prompt: the beginning tells it
+
+}  // namespace
+
+std::uint64_t prefix_hash(std::string_view prompt, std::size_t bytes) {
+  return prompt.size() < bytes ? 0 : hash_bytes(prompt.substr(0, bytes)) | 1;
+}
+
+std::vector<std::uint64_t> SignatureCache::hashes(std::string_view prompt) const {
+  std::vector<std::uint64_t> out;
+  std::uint64_t hash = 0;
+  while (!prompt.empty() && out.size() < kMaxBlocks) {
+    // The last block may be short: an equal prompt finds itself whole.
+    const std::string_view block = prompt.substr(0, block_bytes_);
+    prompt.remove_prefix(block.size());
+    hash = counter_hash({hash, hash_bytes(block), block.size()});
+    out.push_back(hash);
+  }
+  return out;
+}
+
+std::optional<SignatureCache::Hit> SignatureCache::find(std::string_view prompt) {
+  if (entries_ == 0) return std::nullopt;
+  const std::vector<std::uint64_t> blocks = hashes(prompt);
+  for (std::size_t i = blocks.size(); i-- > 0;) {
+    const auto found = known_.find(blocks[i]);
+    if (found == known_.end()) continue;
+    order_.splice(order_.begin(), order_, found->second);
+    const double covered = static_cast<double>(std::min(prompt.size(), (i + 1) * block_bytes_));
+    return Hit{found->second->usage, covered / static_cast<double>(prompt.size())};
+  }
+  return std::nullopt;
+}
+
+void SignatureCache::insert(std::string_view prompt, std::shared_ptr<const Usage> usage) {
+  if (entries_ == 0) return;
+  for (const std::uint64_t hash : hashes(prompt)) {
+    const auto found = known_.find(hash);
+    if (found != known_.end()) {
+      found->second->usage = usage;
+      order_.splice(order_.begin(), order_, found->second);
+      continue;
+    }
+    order_.push_front({hash, usage});
+    known_[hash] = order_.begin();
+  }
+  while (known_.size() > entries_) {
+    known_.erase(order_.back().hash);
+    order_.pop_back();
+  }
+}
+
+}  // namespace moesaic::gateway
