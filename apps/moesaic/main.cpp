@@ -26,6 +26,8 @@ int run(int argc, char** argv) {
   app::add_import(app, context);
   app::add_algorithms(app, context);
   app::add_simulate(app, context);
+  app::add_gateway(app, context);
+  app::add_emulate(app, context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

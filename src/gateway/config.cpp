@@ -109,8 +109,8 @@ Status read_limits(const ConfigNode& node, Config& out) {
 }
 
 Status read_policy(const ConfigNode& node, Config& out) {
-  MOESAIC_TRY(
-      node.check_keys({"decode", "prefill", "router", "trace", "cache_entries", "cache_block_bytes"}));
+  MOESAIC_TRY(node.check_keys(
+      {"decode", "prefill", "router", "trace", "step", "cache_entries", "cache_block_bytes"}));
   MOESAIC_ASSIGN(out.decode_policy, node.text_or("decode", out.decode_policy));
   MOESAIC_ASSIGN(out.prefill_policy, node.text_or("prefill", out.prefill_policy));
   MOESAIC_ASSIGN(out.router_file, node.text_or("router", ""));

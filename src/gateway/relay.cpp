@@ -117,7 +117,7 @@ Task<void> Proxy::relay_events(Flight& flight, Leg& leg, std::vector<Header> hea
   state_.workers->failed(*leg.backend);
   const bool late = call.fault() == CallFault::kDeadline;
   flight.fault = too_large                          ? "an event larger than allowed"
-                 : call.fault() == CallFault::kNone ? "the stream ended without [DONE]"
+                 : call.fault() == CallFault::kNone ? "the stream ended before its last event"
                                                     : std::string(net::to_string(call.fault()));
   flight.outcome = Outcome::kBroken;
   std::string event;

@@ -1,0 +1,126 @@
+#include "gateway/gateway.hpp"
+
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdio>
+#include <memory>
+
+#include "artifact/router.hpp"
+#include "command.hpp"
+#include "core/config.hpp"
+#include "core/limits.hpp"
+#include "cost/step_time.hpp"
+#include "recorded.hpp"
+#include "routing/decode_policies.hpp"
+
+namespace moesaic::app {
+namespace {
+
+Result<std::string> read_text(Context& context, const std::string& path) {
+  return io::read_file(context.files, path, limits::kMaxConfigBytes);
+}
+
+Result<gateway::Config> read(Context& context, const std::string& path) {
+  MOESAIC_ASSIGN(const std::string yaml, read_text(context, path));
+  return gateway::read_config(yaml, path);
+}
+
+/// The `policy.step` block that prices experts for `marginal`.
+Result<cost::StepTime> read_step(Context& context, const std::string& path, const ModelShape& shape) {
+  MOESAIC_ASSIGN(const std::string yaml, read_text(context, path));
+  MOESAIC_ASSIGN(const ConfigNode root, parse_config(yaml, path));
+  const ConfigNode* policy = root.find("policy");
+  const ConfigNode* step = policy != nullptr ? policy->find("step") : nullptr;
+  if (step == nullptr) {
+    return bad_input(
+        fmt::format("{}: policy marginal needs policy.step: what a decode step costs (docs/cost.md)", path));
+  }
+  const auto preset = cost::find_preset(shape.model);
+  return cost::read_step_time(*step, preset ? **preset : cost::model_presets().front());
+}
+
+/// Reads the files that locality policies need, once; makes policies from them.
+Result<gateway::PolicyMaker> make_policies(Context& context, const std::string& path,
+                                           const gateway::Config& config) {
+  auto options = std::make_shared<routing::DecodePolicyConfig>();
+  gateway::PolicyMaker maker;
+  auto has_router = std::make_shared<bool>(false), has_trace = std::make_shared<bool>(false);
+  if (!config.router_file.empty()) {
+    MOESAIC_ASSIGN(artifact::Router router, artifact::read_router(context.files, config.router_file));
+    MOESAIC_TRY(signature::bind(router.assigner.space, router.shape));
+    options->eldr.layer_rows = router.shape.layers.size();
+    options->eldr.space = router.assigner.space;
+    options->eldr.centroids = router.assigner.prototypes;
+    options->eldr.refit_every = std::chrono::seconds(2);
+    maker.usage = {router.shape.layers.size(), router.shape.experts};
+    *has_router = true;
+  }
+  if (!config.trace.empty()) {
+    MOESAIC_ASSIGN(const simulate::Recording recording, read_recorded(context, config.trace));
+    const gateway::UsageShape usage{recording.shape.layers.size(), recording.shape.experts};
+    if (*has_router && usage.cells() != maker.usage.cells()) {
+      return bad_input(
+          fmt::format("{}: policy.router and policy.trace are of models of different size", path));
+    }
+    maker.usage = usage;
+    if (!*has_router) {
+      options->eldr.layer_rows = usage.layers;
+      options->eldr.space = signature::all_layers(recording.shape, signature::Transform::kCount);
+      options->eldr.refit_every = std::chrono::seconds(2);
+      *has_router = true;
+    }
+    MOESAIC_ASSIGN(options->marginal.predictor, learn_predictor(recording));
+    MOESAIC_ASSIGN(options->marginal.step, read_step(context, path, recording.shape));
+    *has_trace = true;
+  }
+  maker.decode = [options, has_router,
+                  has_trace](std::string_view name) -> Result<std::unique_ptr<routing::DecodePolicy>> {
+    if (name == "marginal" && !*has_trace) {
+      return bad_input("policy marginal needs policy.trace (a store it learns from) and policy.step");
+    }
+    if (name.starts_with("eldr") && !*has_router) {
+      return bad_input(fmt::format("policy {} needs policy.router or policy.trace", name));
+    }
+    return routing::make_decode_policy(name, *options);
+  };
+  return maker;
+}
+
+Status run_gateway(Context& context, const std::string& path) {
+  MOESAIC_ASSIGN(gateway::Config config, read(context, path));
+  MOESAIC_ASSIGN(gateway::PolicyMaker policies, make_policies(context, path, config));
+  net::Loop loop;
+  const std::string address = config.listen.address, admin = config.admin.address;
+  const bool tls = !config.listen.certificate.empty();
+  MOESAIC_ASSIGN(const std::unique_ptr<gateway::Gateway> running,
+                 gateway::Gateway::start(loop, context.files, std::move(config), std::move(policies),
+                                         [&context, path] { return read(context, path); }));
+  loop.on_signals({SIGTERM, SIGINT, SIGHUP}, [&](int signal) {
+    if (signal == SIGHUP) {
+      if (const Status reloaded = running->reload(); !reloaded) {
+        std::fprintf(stderr, "moesaic: not reloaded: %s\n", reloaded.error().message.c_str());
+      }
+      return;
+    }
+    if (running->state().draining) loop.stop();  // a second signal does not wait
+    running->drain([&loop] { loop.stop(); });
+  });
+  fmt::print("gateway on {}://{}:{}, admin on http://{}:{}\n", tls ? "https" : "http", address,
+             running->port(), admin, running->admin_port());
+  std::fflush(stdout);
+  loop.run();
+  return {};
+}
+
+}  // namespace
+
+void add_gateway(CLI::App& app, Context& context) {
+  CLI::App* command = app.add_subcommand(
+      "gateway", "Serve the OpenAI API in front of engines, each request where its experts are");
+  const auto path = std::make_shared<std::string>();
+  command->add_option("config", *path, "gateway.yaml; docs/gateway.md lists its keys")->required();
+  run_when_chosen(*command, context, [&context, path] { return run_gateway(context, *path); });
+}
+
+}  // namespace moesaic::app

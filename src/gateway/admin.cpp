@@ -1,0 +1,247 @@
+#include "gateway/admin.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "gateway/gateway.hpp"
+#include "io/json.hpp"
+
+namespace moesaic::gateway {
+
+using net::Header;
+
+namespace {
+
+double seconds(Nanoseconds time) { return static_cast<double>(time.count()) * 1e-9; }
+
+Json error_json(std::string_view message) {
+  Json json;
+  json["error"] = message;
+  return json;
+}
+
+}  // namespace
+
+net::Task<void> Admin::handle(net::Exchange& exchange) {
+  static const std::vector<Header> kJson{{"Content-Type", "application/json"}};
+  static const std::vector<Header> kText{{"Content-Type", "text/plain; version=0.0.4"}};
+  const std::string_view path = net::path_of(exchange.head().target);
+  const State& state = gateway_.state();
+  if (path == "/health" || path == "/ready") {
+    const bool good = path == "/health" || state.ready();
+    co_await exchange.respond(good ? 200 : 503, kJson,
+                              good ? "{\"status\":\"ok\"}" : "{\"status\":\"not ready\"}");
+    co_return;
+  }
+  if (!state.admin_keys.allow(exchange.head().find("authorization"))) {
+    co_await exchange.respond(401, kJson, error_json("expected Authorization: Bearer <admin key>").dump());
+    co_return;
+  }
+  if (path == "/metrics") {
+    co_await exchange.respond(200, kText, metrics_text(state));
+    co_return;
+  }
+  const Answer given = answer(exchange.head().method, exchange.head().target, exchange.body());
+  co_await exchange.respond(given.status, kJson, given.json.dump());
+}
+
+Admin::Answer Admin::answer(std::string_view method, std::string_view target, std::string_view body) {
+  const std::string_view path = net::path_of(target);
+  if (path == "/admin/workers" && method == "GET") return workers();
+  if (path == "/admin/workers" && method == "POST") return add_worker(body);
+  if (path.starts_with("/admin/workers/")) return change_worker(method, path.substr(15), body);
+  if (path == "/admin/policy") return policy(method, body);
+  if (path == "/admin/decisions" && method == "GET") return decisions(target);
+  if (path == "/admin/routing" && method == "GET") return routing();
+  if (path == "/admin/reload" && method == "POST") {
+    const Status done = gateway_.reload();
+    if (!done) return {400, error_json(done.error().message)};
+    return {200, Json(Json::Object{})};
+  }
+  return {404, error_json("expected one of /admin/workers, /admin/workers/NAME, /admin/workers/NAME/drain, "
+                          "/admin/policy, /admin/decisions, /admin/routing, /admin/reload, /metrics")};
+}
+
+Admin::Answer Admin::workers() const {
+  const State& state = gateway_.state();
+  Json list(Json::Array{});
+  const Nanoseconds now = state.loop.now();
+  for (const auto& backend : state.workers->all()) {
+    Json entry;
+    entry["name"] = backend->spec.name;
+    entry["url"] = fmt::format("http://{}", backend->pool->host_header());
+    entry["role"] = to_string(backend->spec.role);
+    entry["ranks"] = backend->spec.ranks;
+    entry["state"] = to_string(backend->state.is(now));
+    entry["in_flight"] = backend->in_flight;
+    entry["requests"] = backend->requests;
+    entry["failures"] = backend->failures;
+    entry["ejections"] = backend->state.ejections();
+    entry["idle_connections"] = backend->pool->idle();
+    if (backend->load) {
+      entry["running"] = backend->load->running;
+      entry["waiting"] = backend->load->waiting;
+      entry["kv_usage"] = backend->load->kv_usage;
+    }
+    list.push_back(std::move(entry));
+  }
+  Json json;
+  json["schema"] = "moesaic.gateway-workers/1";
+  json["workers"] = std::move(list);
+  return {200, std::move(json)};
+}
+
+Admin::Answer Admin::add_worker(std::string_view body) {
+  // The same block as in gateway.yaml: JSON is YAML.
+  const std::string yaml = fmt::format("protocol: {}\nworkers: [{}]\n",
+                                       protocol::to_string(gateway_.state().config.handoff), body);
+  Result<Config> config = read_config(yaml, "the body");
+  if (!config) return {400, error_json(config.error().message)};
+  if (config->workers.size() != 1)
+    return {400, error_json("expected one worker: {\"name\", \"url\", \"role\", ...}")};
+  const Status added = gateway_.state_.workers->add(std::move(config->workers.front()));
+  if (!added) return {400, error_json(added.error().message)};
+  return {200, Json(Json::Object{})};
+}
+
+Admin::Answer Admin::change_worker(std::string_view method, std::string_view rest, std::string_view) {
+  const std::size_t slash = rest.find('/');
+  const std::string_view name = rest.substr(0, slash);
+  const std::string_view verb = slash == std::string_view::npos ? "" : rest.substr(slash + 1);
+  Workers& workers = *gateway_.state_.workers;
+  bool known = false;
+  if (method == "DELETE" && verb.empty()) {
+    known = workers.remove(name);
+  } else if (method == "POST" && (verb == "drain" || verb == "undrain")) {
+    known = workers.drain(name, verb == "drain");
+  } else {
+    return {405, error_json("expected DELETE /admin/workers/NAME, or POST .../drain or .../undrain")};
+  }
+  if (!known) return {404, error_json(fmt::format("no worker is named \"{}\"", name))};
+  return {200, Json(Json::Object{})};
+}
+
+Admin::Answer Admin::policy(std::string_view method, std::string_view body) {
+  if (method == "POST") {
+    const Result<Json> json = io::parse_json(body, "the body");
+    const Json* name = json ? json->find("decode") : nullptr;
+    if (name == nullptr || !name->is_string())
+      return {400, error_json("expected {\"decode\": \"<policy>\"}")};
+    const Status used = gateway_.use_policy(*name->as_string());
+    if (!used) return {400, error_json(used.error().message)};
+  } else if (method != "GET") {
+    return {405, error_json("expected GET or POST")};
+  }
+  Json json;
+  json["schema"] = "moesaic.gateway-policy/1";
+  json["decode"] = gateway_.state().placer->decode_name();
+  json["prefill"] = gateway_.state().placer->prefill_name();
+  return {200, std::move(json)};
+}
+
+Admin::Answer Admin::decisions(std::string_view target) const {
+  const State& state = gateway_.state();
+  std::size_t limit = 256;
+  if (const auto wish = net::query_parameter(target, "limit")) {
+    const auto [end, error] = std::from_chars(wish->data(), wish->data() + wish->size(), limit);
+    if (error != std::errc() || end != wish->data() + wish->size()) {
+      return {400, error_json("limit: expected a whole number")};
+    }
+  }
+  Json list(Json::Array{});
+  const auto& recent = state.placer->recent();
+  for (std::size_t i = 0; i < recent.size() && i < limit; ++i) {
+    const DecisionRecord& record = recent[recent.size() - 1 - i];  // the newest first
+    Json entry;
+    entry["request_id"] = record.request;
+    entry["worker"] = record.worker;
+    entry["rank"] = record.rank;
+    entry["prefiller"] = record.prefiller.empty() ? Json() : Json(record.prefiller);
+    entry["reason"] = to_string(record.reason);
+    entry["usage"] = to_string(record.source);
+    entry["seconds_ago"] = seconds(state.loop.now() - record.at);
+    list.push_back(std::move(entry));
+  }
+  Json json;
+  json["schema"] = "moesaic.gateway-decisions/1";
+  json["decisions"] = std::move(list);
+  return {200, std::move(json)};
+}
+
+Admin::Answer Admin::routing() const {
+  const State& state = gateway_.state();
+  Json json;
+  json["schema"] = "moesaic.gateway-routing/1";
+  json["protocol"] = protocol::to_string(state.config.handoff);
+  json["decode"] = state.placer->decode_name();
+  json["prefill"] = state.placer->prefill_name();
+  json["refits"] = state.placer->refits();
+  json["usage_layers"] = state.usage.layers;
+  json["usage_experts"] = state.usage.experts;
+  json["cached_blocks"] = state.cache.size();
+  json["in_flight"] = state.in_flight;
+  json["handoffs"]["open"] = state.ledger.open_count();
+  json["handoffs"]["taken"] = state.ledger.taken_count();
+  json["handoffs"]["released"] = state.ledger.released_count();
+  json["handoffs"]["orphaned"] = state.ledger.orphaned_count();
+  json["decisions"] = Json(Json::Object{});
+  for (const auto& [what, count] : state.metrics.decisions) json["decisions"][what] = count;
+  json["first_byte_p50_seconds"] = state.metrics.first_byte.quantile(0.5);
+  json["first_byte_p99_seconds"] = state.metrics.first_byte.quantile(0.99);
+  json["between_events_p50_seconds"] = state.metrics.between_events.quantile(0.5);
+  json["between_events_p99_seconds"] = state.metrics.between_events.quantile(0.99);
+  return {200, std::move(json)};
+}
+
+std::string metrics_text(const State& state) {
+  std::string out;
+  auto to = std::back_inserter(out);
+  fmt::format_to(to, "# TYPE moesaic_requests_total counter\n");
+  for (std::size_t i = 0; i < kOutcomes; ++i) {
+    fmt::format_to(to, "moesaic_requests_total{{outcome=\"{}\"}} {}\n", to_string(static_cast<Outcome>(i)),
+                   state.metrics.outcomes[i]);
+  }
+  fmt::format_to(to, "# TYPE moesaic_decisions_total counter\n");
+  for (const auto& [what, count] : state.metrics.decisions) {
+    const std::size_t comma = what.find(',');
+    fmt::format_to(to, "moesaic_decisions_total{{reason=\"{}\",usage=\"{}\"}} {}\n", what.substr(0, comma),
+                   what.substr(comma + 1), count);
+  }
+  const auto gauge = [&](std::string_view name, auto value) {
+    fmt::format_to(to, "# TYPE {0} gauge\n{0} {1}\n", name, value);
+  };
+  const auto counter = [&](std::string_view name, auto value) {
+    fmt::format_to(to, "# TYPE {0} counter\n{0} {1}\n", name, value);
+  };
+  gauge("moesaic_requests_in_flight", state.in_flight);
+  gauge("moesaic_ready", state.ready() ? 1 : 0);
+  gauge("moesaic_handoffs_open", state.ledger.open_count());
+  counter("moesaic_handoffs_taken_total", state.ledger.taken_count());
+  counter("moesaic_handoffs_released_total", state.ledger.released_count());
+  counter("moesaic_handoffs_orphaned_total", state.ledger.orphaned_count());
+  counter("moesaic_connect_retries_total", state.metrics.connect_retries);
+  counter("moesaic_refits_total", state.placer->refits());
+  gauge("moesaic_signature_cache_blocks", state.cache.size());
+  const Nanoseconds now = state.loop.now();
+  const auto each = [&](std::string_view name, std::string_view type, auto value) {
+    fmt::format_to(to, "# TYPE {} {}\n", name, type);
+    for (const auto& backend : state.workers->all()) {
+      fmt::format_to(to, "{}{{worker=\"{}\",role=\"{}\"}} {}\n", name, backend->spec.name,
+                     to_string(backend->spec.role), value(*backend));
+    }
+  };
+  each("moesaic_worker_up", "gauge", [&](const Backend& b) { return b.state.routable(now) ? 1 : 0; });
+  each("moesaic_worker_in_flight", "gauge", [](const Backend& b) { return b.in_flight; });
+  each("moesaic_worker_requests_total", "counter", [](const Backend& b) { return b.requests; });
+  each("moesaic_worker_failures_total", "counter", [](const Backend& b) { return b.failures; });
+  each("moesaic_worker_reported_running", "gauge",
+       [](const Backend& b) { return b.load ? b.load->running + b.load->waiting : 0; });
+  state.metrics.first_byte.append(out, "moesaic_first_byte_seconds");
+  state.metrics.between_events.append(out, "moesaic_between_events_seconds");
+  state.metrics.prefill.append(out, "moesaic_prefill_seconds");
+  state.metrics.total.append(out, "moesaic_request_seconds");
+  return out;
+}
+
+}  // namespace moesaic::gateway
