@@ -72,8 +72,9 @@ Task<void> Worker::handle(Exchange& exchange) {
     const auto json = io::parse_json(exchange.body(), "the body");
     const Json* id = json ? json->find("transfer_id") : nullptr;
     const bool released = id != nullptr && id->is_string() && handoffs_.release(*id->as_string());
-    co_await exchange.respond(released ? 200 : 404, kJson,
-                              released ? "{}" : error_answer(404, "no such handoff"));
+    std::string body = "{}";
+    if (!released) body = error_answer(404, "no such handoff");
+    co_await exchange.respond(released ? 200 : 404, kJson, body);
   } else if (method == "POST" && path == "/emulator/faults" && config_.obey_faults) {
     const auto json = io::parse_json(exchange.body(), "the body");
     const Json* kind = json ? json->find("kind") : nullptr;
@@ -81,7 +82,9 @@ Task<void> Worker::handle(Exchange& exchange) {
     std::uint64_t count = 1;
     if (const Json* times = json ? json->find("count") : nullptr) static_cast<void>(times->to_uint(count));
     if (fault) set_fault(*fault, count);
-    co_await exchange.respond(fault ? 200 : 400, kJson, fault ? "{}" : error_answer(400, "unknown fault"));
+    std::string body = "{}";
+    if (!fault) body = error_answer(400, "unknown fault");
+    co_await exchange.respond(fault ? 200 : 400, kJson, body);
   } else if (path == "/health" || path == "/health_generate") {
     co_await exchange.respond(unhealthy_ ? 503 : 200, kJson, "");
   } else if (path == "/metrics") {
@@ -197,7 +200,7 @@ Task<void> Worker::generate(Exchange& exchange, Route route) {
   const bool fetches =
       config_.role == Role::kDecode && (config_.handoff == Handoff::kSglang || !turn.ask.handoff.empty());
   if (fetches) {
-    const Status taken = co_await take_handoff(turn.ask);
+    const Status taken = co_await take_handoff(turn);
     if (turn.gone) {
       ++stats_.aborted;
       co_return;

@@ -65,7 +65,7 @@ class Worker {
   net::Task<void> prefill(Turn& turn);
   net::Task<void> answer_prefill(Turn& turn);
   /// Fetches what the prefiller keeps; an error says why it may not be had.
-  net::Task<Status> take_handoff(const Ask& ask);
+  net::Task<Status> take_handoff(const Turn& turn);
   net::Task<Status> take_from(std::string host, std::uint16_t port, Json request, const Ask& ask,
                               std::string engine_id);
   net::Task<void> decode(Turn& turn);

@@ -137,15 +137,23 @@ Task<void> Worker::give_handoff(net::Exchange& exchange) {
   co_await exchange.respond(200, json_headers(), answer.dump());
 }
 
-Task<Status> Worker::take_handoff(const Ask& ask) {
+Task<Status> Worker::take_handoff(const Turn& turn) {
+  const Ask& ask = turn.ask;
   Json request;
   if (config_.handoff == Handoff::kSglang) {
     std::uint64_t port = 8998;  // SGLang's default
     static_cast<void>(ask.bootstrap_port.to_uint(port));
     request["key"] = room_key(ask);
-    request["wait_ms"] = 30'000;
-    Status taken = co_await take_from(*ask.bootstrap_host.as_string(), static_cast<std::uint16_t>(port),
-                                      std::move(request), ask, "");
+    request["wait_ms"] = 50;
+    // The prefill may still run; whoever gives up meanwhile is not waited for.
+    const Nanoseconds until = loop_.now() + std::chrono::seconds(30);
+    Status taken;
+    do {
+      const Json copy = request;
+      taken = co_await take_from(*ask.bootstrap_host.as_string(), static_cast<std::uint16_t>(port), copy, ask,
+                                 "");
+    } while (!taken && !turn.gone && loop_.now() < until &&
+             taken.error().message.find("unknown") != std::string::npos);
     co_return taken;
   }
   const auto text = [&](std::string_view name) -> std::string {

@@ -106,8 +106,9 @@ Task<void> Gateway::handle(Exchange& exchange) {
     co_await proxy_.models(exchange);
   } else if (path == "/health" || path == "/ready") {
     const bool good = path == "/health" || state_.ready();
-    co_await exchange.respond(good ? 200 : 503, kJson,
-                              good ? "{\"status\":\"ok\"}" : error_body(503, "not ready"));
+    std::string body = "{\"status\":\"ok\"}";
+    if (!good) body = error_body(503, "not ready");
+    co_await exchange.respond(good ? 200 : 503, kJson, body);
   } else {
     co_await exchange.respond(404, kJson,
                               error_body(404,

@@ -171,10 +171,10 @@ Task<bool> Proxy::prefill(Flight& flight, const std::string& transfer_id, std::s
   const Result<protocol::PrefillReply> read = protocol::read_prefill_reply(reply);
   if (!read || (read->kv_transfer_params.empty() && state_.config.handoff != Handoff::kMooncake)) {
     state_.workers->failed(*leg->backend);
-    co_await refuse(flight, 502,
-                    read ? "the prefill worker answered without kv_transfer_params: is its KV connector on?"
-                         : read.error().message,
-                    Outcome::kUpstreamError, "upstream_error");
+    // Named: GCC 12 destroys a conditional's temporaries twice when they are arguments of an awaited call.
+    std::string message = "the prefill worker answered without kv_transfer_params: is its KV connector on?";
+    if (!read) message = read.error().message;
+    co_await refuse(flight, 502, message, Outcome::kUpstreamError, "upstream_error");
     co_return false;
   }
   state_.workers->succeeded(*leg->backend);

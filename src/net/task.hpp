@@ -1,6 +1,7 @@
 // A coroutine that runs on one loop's thread: the form of everything that waits. Lazy: it starts when it is
 // awaited or spawned (net/loop.hpp). Destroying a task that waits destroys its frame and, with it, what it
-// owns. No exception leaves a task; one that tries ends the program.
+// owns. No exception leaves a task; one that tries ends the program. GCC 12 destroys twice what a ?: or a
+// braced list makes inside the arguments of an awaited call: give such values a name first.
 #pragma once
 
 #include <coroutine>

@@ -1,0 +1,208 @@
+// What operators do to a gateway that serves.
+#include <fstream>
+
+#include "gateway/cluster.hpp"
+#include "support/program.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace moesaic::gateway {
+namespace {
+
+using namespace std::chrono_literals;
+using net::Header;
+using net::Task;
+using testing::Cluster;
+using testing::ClusterOptions;
+using testing::Got;
+using testing::TemporaryFolder;
+
+constexpr const char* kAsk = R"({"prompt":"hello","max_tokens":4})";
+
+std::vector<Header> key(std::string secret) {
+  std::vector<Header> headers;
+  headers.push_back({"Authorization", "Bearer " + secret});
+  return headers;
+}
+
+TEST(Operations, OnlyHoldersOfAKeyAreServed) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "keys") << "0123456789abcdef\n";
+  Cluster cluster(ClusterOptions{.configure = [&](Config& config) { config.keys_file = folder / "keys"; }});
+  cluster.run([&]() -> Task<void> {
+    const Got without = co_await cluster.complete(kAsk);
+    EXPECT_EQ(without.status, 401);
+    EXPECT_TRUE(without.has("invalid_api_key"));
+    EXPECT_EQ((co_await cluster.complete(kAsk, key("0123456789abcdeX"))).status, 401);
+    EXPECT_EQ((co_await cluster.complete(kAsk, key("0123456789abcdef"))).status, 200);
+    EXPECT_EQ(cluster.worker(0).stats().requests + cluster.worker(1).stats().requests, 1u);
+  });
+}
+
+TEST(Operations, WorkersAreListedDrainedRemovedAndAdded) {
+  Cluster cluster;
+  cluster.run([&]() -> Task<void> {
+    Got list = co_await cluster.admin("GET", "/admin/workers");
+    EXPECT_EQ(list.json().find("workers")->as_array()->size(), 2u) << list.body;
+    EXPECT_EQ((co_await cluster.admin("POST", "/admin/workers/plain0/drain")).status, 200);
+    for (int i = 0; i < 3; ++i) EXPECT_EQ((co_await cluster.complete(kAsk)).status, 200);
+    EXPECT_EQ(cluster.worker(0).stats().requests, 0u);
+    EXPECT_EQ((co_await cluster.admin("POST", "/admin/workers/plain0/undrain")).status, 200);
+    EXPECT_EQ((co_await cluster.admin("DELETE", "/admin/workers/plain1")).status, 200);
+    EXPECT_EQ((co_await cluster.admin("DELETE", "/admin/workers/plain1")).status, 404);
+    EXPECT_EQ((co_await cluster.complete(kAsk)).status, 200);
+    EXPECT_EQ(cluster.worker(0).stats().requests, 1u);
+    const std::string spec =
+        R"({"name": "again", "url": "http://127.0.0.1:)" + std::to_string(cluster.worker(1).port()) + "\"}";
+    EXPECT_EQ((co_await cluster.admin("POST", "/admin/workers", spec)).status, 200);
+    const Got twice = co_await cluster.admin("POST", "/admin/workers", spec);
+    EXPECT_EQ(twice.status, 400);
+    EXPECT_TRUE(twice.has("there already"));
+    EXPECT_EQ((co_await cluster.admin("POST", "/admin/workers", "{\"nonsense\": 1}")).status, 400);
+    EXPECT_EQ((co_await cluster.admin("POST", "/admin/workers", "}]: {")).status, 400);
+    co_await cluster.until([&] { return cluster.gateway().state().workers->routable(Role::kPlain) == 2; },
+                           "the added worker");
+    EXPECT_EQ((co_await cluster.admin("GET", "/admin/nothing")).status, 404);
+  });
+}
+
+TEST(Operations, ThePolicyIsChangedLiveAndDecisionsSayWhy) {
+  Cluster cluster;
+  cluster.run([&]() -> Task<void> {
+    co_await cluster.complete(kAsk);
+    Got changed = co_await cluster.admin("POST", "/admin/policy", R"({"decode":"random"})");
+    EXPECT_EQ(changed.status, 200) << changed.body;
+    EXPECT_TRUE(changed.has("\"decode\":\"random\""));
+    co_await cluster.complete(kAsk);
+    const Got unknown = co_await cluster.admin("POST", "/admin/policy", R"({"decode":"wishful"})");
+    EXPECT_EQ(unknown.status, 400);
+    EXPECT_TRUE(unknown.has("jsq")) << "the error lists the policies there are";
+    const Got decisions = co_await cluster.admin("GET", "/admin/decisions?limit=2");
+    const Json parsed = decisions.json();
+    const Json::Array& list = *parsed.find("decisions")->as_array();
+    EXPECT_EQ(list.size(), 2u);
+    EXPECT_EQ(*list[0].find("reason")->as_string(), "chance");
+    EXPECT_EQ(*list[1].find("reason")->as_string(), "load");
+    EXPECT_EQ(*list[0].find("usage")->as_string(), "none");
+    const Got metrics = co_await cluster.admin("GET", "/metrics");
+    EXPECT_TRUE(metrics.has("moesaic_requests_total{outcome=\"finished\"} 2")) << metrics.body;
+    EXPECT_TRUE(metrics.has("moesaic_decisions_total{reason=\"chance\",usage=\"none\"} 1"));
+    EXPECT_EQ((co_await cluster.admin("GET", "/admin/routing")).status, 200);
+  });
+}
+
+TEST(Operations, AReloadDoesNotTouchARunningStream) {
+  const TemporaryFolder folder;
+  Cluster cluster(ClusterOptions{.plain = 1, .step = 1ms});
+  cluster.run([&]() -> Task<void> {
+    net::Event over(cluster.loop());
+    const auto stream = [](Cluster& c, net::Event& done) -> Task<void> {
+      const Got got = co_await c.complete(R"({"prompt":"x","max_tokens":200,"stream":true})");
+      EXPECT_TRUE(got.body.ends_with("data: [DONE]\n\n"));
+      EXPECT_EQ(testing::stream_text(got.body), testing::expected_text("x", 200));
+      done.set();
+    };
+    cluster.loop().spawn(stream(cluster, over));
+    co_await cluster.until([&] { return cluster.worker(0).batch().running() == 1; }, "the stream to run");
+    for (int i = 0; i < 20; ++i) {
+      const Got reloaded = co_await cluster.admin("POST", "/admin/reload");
+      EXPECT_EQ(reloaded.status, 200) << reloaded.body;
+    }
+    co_await over.wait();
+    co_await cluster.expect_quiet();
+  });
+}
+
+TEST(Operations, DrainFinishesWhatRunsAndRefusesTheRest) {
+  Cluster cluster(ClusterOptions{.plain = 1, .step = 1ms});
+  cluster.run([&]() -> Task<void> {
+    net::Event over(cluster.loop()), drained(cluster.loop());
+    const auto stream = [](Cluster& c, net::Event& done) -> Task<void> {
+      const Got got = co_await c.complete(R"({"prompt":"x","max_tokens":100,"stream":true})");
+      EXPECT_TRUE(got.body.ends_with("data: [DONE]\n\n"));
+      done.set();
+    };
+    cluster.loop().spawn(stream(cluster, over));
+    co_await cluster.until([&] { return cluster.worker(0).batch().running() == 1; }, "the stream to run");
+    cluster.gateway().drain([&drained] { drained.set(); });
+    EXPECT_FALSE(cluster.gateway().state().ready());
+    EXPECT_FALSE(co_await net::connect(cluster.loop(), "127.0.0.1", cluster.port(), 1s));
+    EXPECT_EQ((co_await cluster.admin("GET", "/ready")).status, 503);
+    co_await over.wait();
+    co_await drained.wait();
+    EXPECT_EQ(cluster.gateway().connections(), 0u);
+    EXPECT_EQ(cluster.gateway().state().in_flight, 0u);
+  });
+}
+
+TEST(Operations, TheDrainTimeoutEndsWhatDoesNotEnd) {
+  Cluster cluster(ClusterOptions{
+      .plain = 1, .step = 1ms, .configure = [](Config& config) { config.drain_timeout = 50ms; }});
+  cluster.run([&]() -> Task<void> {
+    auto connection = co_await net::connect(cluster.loop(), "127.0.0.1", cluster.port(), 1s);
+    const std::string body = R"({"prompt":"x","max_tokens":1000000,"stream":true})";
+    co_await connection->write("POST /v1/completions HTTP/1.1\r\nHost: g\r\nContent-Length: " +
+                               std::to_string(body.size()) + "\r\n\r\n" + body);
+    co_await cluster.until([&] { return cluster.worker(0).batch().running() == 1; }, "the stream to run");
+    net::Event drained(cluster.loop());
+    cluster.gateway().drain([&drained] { drained.set(); });
+    co_await drained.wait();
+    co_await cluster.expect_quiet();
+  });
+}
+
+TEST(Operations, TheLoadThatWorkersReportMovesRequests) {
+  Cluster cluster(ClusterOptions{.configure = [](Config& config) { config.health.interval = 5ms; }});
+  cluster.run([&]() -> Task<void> {
+    cluster.worker(0).lie_about_load(50);  // others send to it too
+    co_await cluster.until(
+        [&] {
+          const auto& backend = cluster.gateway().state().workers->all()[0];
+          return backend->load && backend->load->running == 50;
+        },
+        "the report");
+    for (int i = 0; i < 5; ++i) co_await cluster.complete(kAsk);
+    EXPECT_EQ(cluster.worker(1).stats().requests, 5u);
+  });
+}
+
+TEST(Operations, AFailingHealthCheckTakesAWorkerOut) {
+  Cluster cluster(ClusterOptions{.configure = [](Config& config) { config.health.interval = 5ms; }});
+  cluster.run([&]() -> Task<void> {
+    cluster.worker(0).set_unhealthy(true);
+    co_await cluster.until([&] { return cluster.gateway().state().workers->routable(Role::kPlain) == 1; },
+                           "the worker to be out");
+    for (int i = 0; i < 3; ++i) EXPECT_EQ((co_await cluster.complete(kAsk)).status, 200);
+    EXPECT_EQ(cluster.worker(0).stats().requests, 0u);
+    cluster.worker(0).set_unhealthy(false);
+    co_await cluster.until([&] { return cluster.gateway().state().workers->routable(Role::kPlain) == 2; },
+                           "the worker to be back");
+  });
+}
+
+TEST(Operations, TheLogTellsARequestWithoutItsText) {
+  const TemporaryFolder folder;
+  {
+    Cluster cluster(ClusterOptions{.configure = [&](Config& config) { config.log_file = folder / "log"; }});
+    cluster.run([&]() -> Task<void> {
+      std::vector<Header> headers;
+      headers.push_back({"X-Request-Id", "r-1"});
+      headers.push_back({"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"});
+      co_await cluster.complete(R"({"prompt":"a very secret prompt"})", headers);
+    });
+  }
+  std::ifstream file(folder / "log");
+  bool found = false;
+  for (std::string line; std::getline(file, line);) {
+    EXPECT_TRUE(io::parse_json(line, "log")) << line;
+    EXPECT_EQ(line.find("secret"), std::string::npos);
+    if (line.find("\"request_id\":\"r-1\"") != std::string::npos) {
+      found = true;
+      EXPECT_NE(line.find("0af7651916cd43dd8448eb211c80319c"), std::string::npos);
+      EXPECT_NE(line.find("\"outcome\":\"finished\""), std::string::npos);
+    }
+  }
+  EXPECT_TRUE(found);
+}
+
+}  // namespace
+}  // namespace moesaic::gateway
