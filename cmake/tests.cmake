@@ -60,6 +60,13 @@ if(MOESAIC_NODE AND MOESAIC_NPM AND MOESAIC_PAGES)
   set_tests_properties(moesaic.pages_in_a_browser PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
 endif()
 
+# The official client of the API before gateway and engine; exit 77 without it (npm ci --prefix tests/openai).
+if(MOESAIC_NODE)
+  add_test(NAME moesaic.the_openai_client_sees_no_gateway
+    COMMAND ${MOESAIC_NODE} ${CMAKE_SOURCE_DIR}/tests/openai/client.mjs $<TARGET_FILE:moesaic>)
+  set_tests_properties(moesaic.the_openai_client_sees_no_gateway PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+endif()
+
 # Each fuzz/<target>.cpp, with any compiler: <target>_corpus gives it every file of fuzz/corpus/<target>/.
 file(GLOB _fuzz_targets CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/fuzz/*.cpp)
 foreach(_source IN LISTS _fuzz_targets)

@@ -6,12 +6,12 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build ccache mold pkg-config git ca-certificates
   libzstd-dev libxxhash-dev libsimdjson-dev nlohmann-json3-dev libarchive-dev libyaml-cpp-dev
-  libcli11-dev libfmt-dev libexpected-dev libopenblas-dev
+  libcli11-dev libfmt-dev libexpected-dev libopenblas-dev libboost1.81-dev libssl-dev
   libgtest-dev librapidcheck-dev libbenchmark-dev
   clang-format-19 python3 python3-jsonschema xz-utils nodejs npm
 )
 if [ "${1:-}" = nightly ]; then
-  packages+=(python3-numpy clang-19 clang-tidy-19 libclang-rt-19-dev valgrind time libopenmpi-dev openmpi-bin iproute2 chromium)
+  packages+=(python3-numpy clang-19 clang-tidy-19 libclang-rt-19-dev valgrind time nginx-light wrk curl libopenmpi-dev openmpi-bin iproute2 chromium)
 fi
 
 missing=()

@@ -38,3 +38,6 @@ for program in build/fuzz/fuzz_*; do
   "$program" -max_total_time="$seconds" -rss_limit_mb=2048 "$work" "fuzz/corpus/${target#fuzz_}" 2>&1 | tail -n 3
   rm -rf "$work"
 done
+
+echo "== the gateway beside nginx"
+scripts/bench-gateway.sh

@@ -9,6 +9,8 @@ cmake --build --preset release
 if [ -f tests/zarrita/package-lock.json ]; then
   npm ci --silent --no-audit --no-fund --prefix tests/zarrita
 fi
+# The official client of the API that the gateway serves.
+npm ci --silent --no-audit --no-fund --prefix tests/openai
 # The pages in a browser.
 if command -v chromium >/dev/null; then
   npm ci --silent --no-audit --no-fund --prefix tests/web

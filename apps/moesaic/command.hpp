@@ -42,7 +42,5 @@ void add_evaluate(CLI::App& app, Context& context);
 void add_compare(CLI::App& app, Context& context);
 void add_export(CLI::App& app, Context& context);
 void add_simulate(CLI::App& app, Context& context);
-void add_gateway(CLI::App& app, Context& context);
-void add_emulate(CLI::App& app, Context& context);
 
 }  // namespace moesaic::app

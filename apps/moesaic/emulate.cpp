@@ -8,6 +8,7 @@
 #include "core/limits.hpp"
 #include "emulator/worker.hpp"
 #include "recorded.hpp"
+#include "serving.hpp"
 
 namespace moesaic::app {
 namespace {

@@ -13,6 +13,7 @@
 #include "cost/step_time.hpp"
 #include "recorded.hpp"
 #include "routing/decode_policies.hpp"
+#include "serving.hpp"
 
 namespace moesaic::app {
 namespace {

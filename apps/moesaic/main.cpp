@@ -6,6 +6,7 @@
 
 #include "command.hpp"
 #include "core/version.hpp"
+#include "serving.hpp"
 
 namespace {
 
