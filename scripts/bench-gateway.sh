@@ -16,26 +16,27 @@ trap stop EXIT
 
 # The upstream answers a completion of the usual size at once.
 answer='{"id":"cmpl-1","object":"text_completion","created":1,"model":"m","choices":[{"index":0,"text":" hello","finish_reason":"length"}],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}'
-cat >"$work/nginx.conf" <<CONF
+server() { # NAME PORT LOCATION: an nginx of one worker
+  mkdir -p "$work/$1"
+  cat >"$work/$1.conf" <<CONF
 worker_processes 1;
 daemon off;
-pid $work/nginx.pid;
-error_log $work/error.log;
+pid $work/$1.pid;
+error_log $work/$1.log;
 events { worker_connections 4096; }
 http {
   access_log off;
-  client_body_temp_path $work/body; proxy_temp_path $work/proxy; fastcgi_temp_path $work/fastcgi;
-  uwsgi_temp_path $work/uwsgi; scgi_temp_path $work/scgi;
+  client_body_temp_path $work/$1/body; proxy_temp_path $work/$1/proxy; fastcgi_temp_path $work/$1/fastcgi;
+  uwsgi_temp_path $work/$1/uwsgi; scgi_temp_path $work/$1/scgi;
   keepalive_requests 1000000000;
   upstream engine { server 127.0.0.1:18181; keepalive 256; keepalive_requests 1000000000; }
-  server {
-    listen 127.0.0.1:18182;
-    location / { proxy_pass http://engine; proxy_http_version 1.1; proxy_set_header Connection ""; }
-  }
+  server { listen 127.0.0.1:$2; location / { $3 } }
 }
 CONF
-sed "s,$work/nginx.pid,$work/engine.pid,; s,listen 127.0.0.1:18182,listen 127.0.0.1:18181,; s,location / .*,location / { default_type application/json; return 200 '$answer'; }," \
-  "$work/nginx.conf" >"$work/engine.conf"
+  nginx -c "$work/$1.conf" & pids+=($!)
+}
+server engine 18181 "default_type application/json; return 200 '$answer';"
+server proxy 18182 'proxy_pass http://engine; proxy_http_version 1.1; proxy_set_header Connection "";'
 cat >"$work/gateway.yaml" <<YAML
 listen: {port: 18183}
 admin: {port: 0}
@@ -43,8 +44,6 @@ workers: [{name: engine, url: "http://127.0.0.1:18181"}]
 health: {read_load: false}
 log: none
 YAML
-nginx -c "$work/engine.conf" & pids+=($!)
-nginx -c "$work/nginx.conf" & pids+=($!)
 build/release/bin/moesaic gateway "$work/gateway.yaml" >"$work/out" & pids+=($!)
 cat >"$work/post.lua" <<'LUA'
 wrk.method = "POST"
@@ -60,12 +59,25 @@ for port in 18182 18183; do
   [ "$(curl -s -X POST -d '{"prompt":"x"}' http://127.0.0.1:$port/v1/completions)" = "$answer" ] ||
     { echo "port $port answers something else" >&2; exit 1; }
 done
-run() { wrk -t1 -c"$connections" -d"${seconds}s" -s "$work/post.lua" "http://127.0.0.1:$1/v1/completions" >"$work/wrk"
-  grep -q 'Non-2xx' "$work/wrk" && { cat "$work/wrk" >&2; exit 1; }
-  awk '/Requests\/sec/ {print $2}' "$work/wrk"; }
-run 18182 >/dev/null; run 18183 >/dev/null
+proxy=$(pgrep -P "${pids[1]}" | head -n 1) gateway=${pids[2]}
+ticks() { awk '{print $14 + $15}' "/proc/$1/stat"; }
+# Prints POSTs a second and microseconds of the proxy's CPU time a POST: the second holds on a busy machine too.
+run() { # PORT PID
+  local before
+  before=$(ticks "$2")
+  wrk -t1 -c"$connections" -d"${seconds}s" -s "$work/post.lua" "http://127.0.0.1:$1/v1/completions" >"$work/wrk"
+  if grep -q 'Non-2xx' "$work/wrk"; then cat "$work/wrk" >&2; exit 1; fi
+  awk -v ticks=$(($(ticks "$2") - before)) -v hz="$(getconf CLK_TCK)" \
+    '/requests in/ {n = $1} /Requests\/sec/ {print $2, 1e6 * ticks / hz / n}' "$work/wrk"
+}
+run 18182 "$proxy" >/dev/null
+run 18183 "$gateway" >/dev/null
 for pair in $(seq "$pairs"); do
-  a=$(run 18182) b=$(run 18183)
-  echo "$pair $a $b" | awk '{printf "pair %d: nginx %.0f, gateway %.0f POST/s, ratio %.3f\n", $1, $2, $3, $3 / $2}' | tee -a "$work/pairs"
+  echo "$pair $(run 18182 "$proxy") $(run 18183 "$gateway")" |
+    awk '{printf "pair %d: nginx %.0f, gateway %.0f POST/s, ratio %.3f; CPU %.1f and %.1f us, ratio %.3f\n",
+          $1, $2, $4, $4 / $2, $3, $5, $5 / $3}' | tee -a "$work/pairs"
 done
-sed 's/.*ratio //' "$work/pairs" | sort -n | awk '{r[NR] = $1} END {printf "ratio: median %.3f, from %.3f to %.3f\n", r[int((NR + 1) / 2)], r[1], r[NR]}'
+median() { sort -n | awk -v what="$1" '{r[NR] = $1} END {
+  printf "%s: median %.3f, from %.3f to %.3f\n", what, r[int((NR + 1) / 2)], r[1], r[NR]}'; }
+sed 's/.*s, ratio \([0-9.]*\); CPU.*/\1/' "$work/pairs" | median "POST/s, gateway to nginx"
+sed 's/.*us, ratio //' "$work/pairs" | median "CPU a POST, gateway to nginx"
