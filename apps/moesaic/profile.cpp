@@ -110,7 +110,11 @@ Result<profile::Profile> profiled(Context& context, const Options& options, cons
                                   ThreadPool& pool) {
   MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(context.files, path));
   progress("profiling " + path);
-  auto result = profile::profile_trace(trace, options.profile, pool);
+  profile::Options asked = options.profile;
+  asked.on_layer = [&](std::size_t done, std::size_t of) {
+    progress(fmt::format("profiling {}: layer {} of {}", path, done, of));
+  };
+  auto result = profile::profile_trace(trace, asked, pool);
   progress_done();
   return result;
 }

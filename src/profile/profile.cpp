@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <mutex>
 #include <numeric>
 
 #include "profile/count_loads.hpp"
@@ -114,10 +115,17 @@ Status from_tokens(const trace::Trace& trace, const Options& options, ThreadPool
                 .keep_pairs = options.top};
   for (const double extra : kReplicaShares)
     plan.capacities.push_back(node_capacity(out.experts, options.nodes, extra));
-  MOESAIC_ASSIGN(
-      const std::vector<LayerProfile> layers,
-      share_items<LayerProfile>(
-          comm, pool, out.layers.size(), [&](std::size_t l) { return pass_layer(plan, l); }, pack, unpack));
+  std::mutex told;
+  std::size_t done = 0;
+  const auto read = [&](std::size_t l) {
+    auto layer = pass_layer(plan, l);
+    const std::lock_guard lock(told);
+    ++done;
+    if (options.on_layer) options.on_layer(done, (out.layers.size() + comm.size() - 1) / comm.size());
+    return layer;
+  };
+  MOESAIC_ASSIGN(const std::vector<LayerProfile> layers,
+                 share_items<LayerProfile>(comm, pool, out.layers.size(), read, pack, unpack));
 
   out.tokens = trace.tokens();
   out.anonymous_tokens = walk.anonymous_tokens;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,8 @@ struct Options {
   std::vector<std::size_t> batches = {32, 64, 128, 256};
   std::size_t steps = 256;  ///< looked at for each batch size
   std::size_t top = 5;      ///< entries of each list of experts and pairs
+  /// Called after each layer that this rank has read, from any of its threads, one call at a time.
+  std::function<void(std::size_t done, std::size_t of)> on_layer = {};
 };
 
 /// One phase of the traffic: "prefill", "decode" or "all" (the source did not tell them apart).

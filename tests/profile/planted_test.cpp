@@ -199,6 +199,21 @@ TEST(Ranks, ShareTheLayersAndSayTheSameBytes) {
   }
 }
 
+TEST(Progress, NamesEveryLayerOnce) {
+  io::MemoryFiles files;
+  const auto trace = store(files, four_domains());
+  ASSERT_TRUE(trace) << trace.error().message;
+  ThreadPool pool(2);
+  std::vector<std::size_t> heard;
+  Options options = kSmall;
+  options.on_layer = [&](std::size_t done, std::size_t of) {
+    EXPECT_EQ(of, 2u);
+    heard.push_back(done);
+  };
+  ASSERT_TRUE(profile_trace(*trace, options, pool));
+  EXPECT_EQ(heard, (std::vector<std::size_t>{1, 2}));
+}
+
 TEST(Comparison, OfATraceWithItselfFindsNothing) {
   const Profile p = profiled(four_domains());
   const Comparison c = compare(p, p);
