@@ -60,7 +60,7 @@ class Cluster {
     return post("/v1/completions", std::move(body), std::move(headers));
   }
   net::Task<Got> admin(std::string method, std::string target, std::string body = "");
-  /// Waits until `what` holds; fails the test after five seconds.
+  /// Waits until `what` holds; fails the test when it takes too long.
   net::Task<void> until(std::function<bool()> what, std::string name);
   /// Everything in flight has come to its end: counters are back at zero, no handoff is pending.
   net::Task<void> expect_quiet(std::size_t pending_handoffs = 0);

@@ -101,7 +101,7 @@ net::Task<Got> Cluster::admin(std::string method, std::string target, std::strin
 }
 
 net::Task<void> Cluster::until(std::function<bool()> what, std::string name) {
-  const Nanoseconds limit = loop_.now() + 5s;
+  const Nanoseconds limit = loop_.now() + 60s;
   while (!what() && loop_.now() < limit) co_await loop_.sleep(1ms);
   EXPECT_TRUE(what()) << "waited for " << name;
 }
