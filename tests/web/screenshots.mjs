@@ -16,14 +16,14 @@ for (const [theme, width] of [["light", 1280], ["dark", 800]]) {
   const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme: theme });
   await page.goto(`file://${resolve(file)}`);
   await page.addStyleTag({ content: "nav { position: static !important; }" });
-  const session = await page.context().newCDPSession(page);
+  const devtools = await page.context().newCDPSession(page);
   const sections = await page.$$eval("main > section", (all) =>
     all.map((s) => ({ name: s.querySelector("h2").textContent.toLowerCase().replace(/[^a-z]+/g, "-"), box: s.getBoundingClientRect().toJSON() })));
   for (const { name, box } of sections) {
     const clip = { x: 0, y: Math.max(0, box.top - 8), width, height: box.height + 16, scale: width > 1000 ? 0.75 : 1 };
     let picture;
     for (let quality = 80; quality > 10; quality -= 15) {
-      const { data } = await session.send("Page.captureScreenshot", { format: "webp", quality, clip, captureBeyondViewport: true });
+      const { data } = await devtools.send("Page.captureScreenshot", { format: "webp", quality, clip, captureBeyondViewport: true });
       picture = Buffer.from(data, "base64");
       if (picture.length <= kMaxBytes) break;
     }
