@@ -49,18 +49,17 @@ std::span<const float> counts_of(std::size_t request) {
   return std::span(counts()).subspan(request % kRequests * kCells, kCells);
 }
 
-const signature::Predictor& predictor(std::size_t prototypes) {
-  static const auto fit = [](std::size_t wanted) {
+const signature::Predictor& predictor() {
+  static const auto fitted = [] {
     const std::vector<std::uint32_t> tokens(kRequests, kTokens);
     const signature::CountsView view{kLayers, kExperts, counts()};
     ThreadPool pool;
-    return signature::fit_predictor({view, view, tokens, tokens}, {.prototypes = wanted}, pool);
-  };
-  static const signature::Predictor few = fit(16), many = fit(64);
-  return prototypes == 64 ? many : few;
+    return signature::fit_predictor({view, view, tokens, tokens}, {}, pool);
+  }();
+  return fitted;
 }
 
-std::unique_ptr<routing::DecodePolicy> started(const char* name, std::size_t prototypes) {
+std::unique_ptr<routing::DecodePolicy> started(const char* name) {
   routing::DecodePolicyConfig config;
   config.eldr.space = signature::all_layers(shape(), signature::Transform::kCount);
   config.eldr.layer_rows = kLayers;
@@ -69,7 +68,7 @@ std::unique_ptr<routing::DecodePolicy> started(const char* name, std::size_t pro
     signature::signature(config.eldr.space, counts_of(d), centroid);
     config.eldr.centroids.insert(config.eldr.centroids.end(), centroid.begin(), centroid.end());
   }
-  config.marginal.predictor = predictor(prototypes);
+  config.marginal.predictor = predictor();
   config.marginal.step.per_expert = cost::Picoseconds(2'800'000);
   auto policy = routing::make_decode_policy(name, config);
   if (!policy) std::abort();
@@ -78,8 +77,8 @@ std::unique_ptr<routing::DecodePolicy> started(const char* name, std::size_t pro
 }
 
 /// One admit and one finished, as in a steady state; `finished` is timed apart below.
-void decision(benchmark::State& state, const char* name, std::size_t prototypes) {
-  const auto policy = started(name, prototypes);
+void decision(benchmark::State& state, const char* name) {
+  const auto policy = started(name);
   std::uint64_t id = 0;
   const auto admit = [&] {
     return policy->admit({.id = routing::RequestId{id},
@@ -99,7 +98,7 @@ void decision(benchmark::State& state, const char* name, std::size_t prototypes)
 }
 
 void finish(benchmark::State& state) {
-  const auto policy = started("marginal", 16);
+  const auto policy = started("marginal");
   std::uint64_t id = 0;
   for (auto _ : state) {
     state.PauseTiming();
@@ -110,7 +109,7 @@ void finish(benchmark::State& state) {
 }
 
 void predict(benchmark::State& state) {
-  const signature::Predictor& fitted = predictor(static_cast<std::size_t>(state.range(0)));
+  const signature::Predictor& fitted = predictor();
   signature::PredictionScratch scratch(fitted);
   std::vector<float> out(kCells);
   std::size_t request = 0;
@@ -127,12 +126,12 @@ void scan(benchmark::State& state) {
   std::vector<routing::UsageSum> decoders;
   std::vector<routing::Survival> survival(kCells);
   std::vector<float> p(kCells);
-  signature::PredictionScratch scratch(predictor(16));
+  signature::PredictionScratch scratch(predictor());
   std::size_t request = 0;
   for (std::uint32_t d = 0; d < kDecoders; ++d) {
     decoders.emplace_back(order);
     for (std::uint32_t r = 0; r < kRunning; ++r) {
-      signature::predict(predictor(16), counts_of(request++), kTokens, p, scratch);
+      signature::predict(predictor(), counts_of(request++), kTokens, p, scratch);
       routing::to_survival(p, survival);
       decoders.back().add(survival);
     }
@@ -145,11 +144,10 @@ void scan(benchmark::State& state) {
   }
 }
 
-BENCHMARK_CAPTURE(decision, jsq, "jsq", 16)->Unit(benchmark::kMicrosecond);
-BENCHMARK_CAPTURE(decision, eldr_static, "eldr-static", 16)->Unit(benchmark::kMicrosecond);
-BENCHMARK_CAPTURE(decision, marginal_16_prototypes, "marginal", 16)->Unit(benchmark::kMicrosecond);
-BENCHMARK_CAPTURE(decision, marginal_64_prototypes, "marginal", 64)->Unit(benchmark::kMicrosecond);
-BENCHMARK(predict)->Arg(16)->Arg(64)->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(decision, jsq, "jsq")->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(decision, eldr_static, "eldr-static")->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(decision, marginal, "marginal")->Unit(benchmark::kMicrosecond);
+BENCHMARK(predict)->Unit(benchmark::kMicrosecond);
 BENCHMARK(scan)->Unit(benchmark::kMicrosecond);
 BENCHMARK(finish)->Unit(benchmark::kMicrosecond);
 

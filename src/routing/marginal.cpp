@@ -191,7 +191,7 @@ class Marginal final : public DecodePolicy {
     const double step = experts.now * static_cast<double>(prices.expert.count()) +
                         requests * static_cast<double>(prices.token.count()) +
                         static_cast<double>(at.kv_tokens) * static_cast<double>(prices.kv_token.count());
-    return step + added * (requests + 1);
+    return options_.persistence * step + added * (requests + 1);
   }
 
   std::span<Survival> usage(std::uint32_t place) {

@@ -6,12 +6,14 @@
 // of `cost` that is time, which everybody in the batch pays for as long as the candidate lives, and the
 // candidate pays for the whole step:
 //
-//   price(d) = step(d) + added(d) x (requests(d) + 1)
+//   price(d) = persistence x step(d) + added(d) x (requests(d) + 1)
 //
 // Both terms scale with the candidate's length, which therefore drops out; whoever leaves the batch earlier
-// is replaced by somebody who pays in his place. With several ranks a layer waits for its busiest rank, so
-// experts are counted there. Compared with clustering (ELDR) there are no centroids to fit, the number of
-// decoders is free, and what is priced is what costs time.
+// is replaced by somebody who pays in his place. What is slow today need not be so tomorrow: while the
+// candidate lives, the batch turns over and the policy itself sends fewer requests to slow decoders. Hence
+// persistence below 1; what the candidate adds stays with it. With several ranks a layer waits for its
+// busiest rank, so experts are counted there. Compared with clustering (ELDR) there are no centroids to fit,
+// the number of decoders is free, and what is priced is what costs time.
 #pragma once
 
 #include <cstddef>
@@ -26,6 +28,9 @@ namespace moesaic::routing {
 struct MarginalOptions {
   cost::StepTime step{};
   signature::Predictor predictor{};  ///< signature::uniform_predictor() where nothing was recorded
+  /// Share of a decoder's present step that counts against a newcomer. 1: as if the batch never changed,
+  /// best for the last percentiles; lower: more locality, better for the median.
+  double persistence = 0.7;
   /// A decoder is passed over while it runs more than ahead_share x mean + ahead_requests requests more than
   /// the least loaded one: long queues cost the last percentiles more than experts save.
   double ahead_share = 0.5;

@@ -58,23 +58,32 @@ float dot_scalar(std::span<const float> a, std::span<const float> b) {
   return tree_sum(sums);
 }
 
-void mix(std::span<float> out, const float* own, float scale,
-         const std::array<const float*, kMixedRows>& rows, const std::array<float, kMixedRows>& weights,
-         float rest) {
+void add_rows(std::span<float> out, const std::array<const float*, kRowsAtOnce>& rows,
+              const std::array<float, kRowsAtOnce>& weights) {
   const std::size_t whole = out.size() / kLanes * kLanes;
-  const Lanes one = {1, 1, 1, 1};
   for (std::size_t i = 0; i < whole; i += kLanes) {
-    Lanes sum = load(rows[0] + i) * weights[0];
-    for (std::size_t r = 1; r < kMixedRows; ++r) sum += load(rows[r] + i) * weights[r];
-    const Lanes mixed = load(own + i) * scale + sum * rest;
-    const Lanes bounded = mixed < one ? mixed : one;
-    std::memcpy(out.data() + i, &bounded, sizeof bounded);
+    Lanes sum = load(out.data() + i);
+    for (std::size_t r = 0; r < kRowsAtOnce; ++r) sum += load(rows[r] + i) * weights[r];
+    std::memcpy(out.data() + i, &sum, sizeof sum);
   }
   for (std::size_t i = whole; i < out.size(); ++i) {
-    float sum = rows[0][i] * weights[0];
-    for (std::size_t r = 1; r < kMixedRows; ++r) sum += rows[r][i] * weights[r];
-    const float mixed = own[i] * scale + sum * rest;
-    out[i] = mixed < 1 ? mixed : 1;
+    for (std::size_t r = 0; r < kRowsAtOnce; ++r) out[i] += rows[r][i] * weights[r];
+  }
+}
+
+void blend(std::span<float> out, const float* own, float scale, float rest) {
+  const std::size_t whole = out.size() / kLanes * kLanes;
+  const Lanes zero = {}, one = {1, 1, 1, 1};
+  for (std::size_t i = 0; i < whole; i += kLanes) {
+    Lanes mixed = load(own + i) * scale + load(out.data() + i) * rest;
+    mixed = mixed < one ? mixed : one;
+    mixed = mixed > zero ? mixed : zero;
+    std::memcpy(out.data() + i, &mixed, sizeof mixed);
+  }
+  for (std::size_t i = whole; i < out.size(); ++i) {
+    float mixed = own[i] * scale + out[i] * rest;
+    mixed = mixed < 1 ? mixed : 1;
+    out[i] = mixed > 0 ? mixed : 0;
   }
 }
 

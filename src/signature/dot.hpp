@@ -15,14 +15,16 @@ float dot(std::span<const float> a, std::span<const float> b);
 /// The same sum written plainly.
 float dot_scalar(std::span<const float> a, std::span<const float> b);
 
-/// Rows that mix() adds.
-inline constexpr std::size_t kMixedRows = 4;
+/// Rows that add_rows() adds at once.
+inline constexpr std::size_t kRowsAtOnce = 4;
 
-/// out[i] = min(1, own[i] * scale + (sum over rows of weights[r] * rows[r][i]) * rest), rows added in order.
-/// Unused rows: any row with weight 0. REQUIRES: every row has out.size() elements. The same bits on every
-/// machine.
-void mix(std::span<float> out, const float* own, float scale,
-         const std::array<const float*, kMixedRows>& rows, const std::array<float, kMixedRows>& weights,
-         float rest);
+/// out[i] += sum over rows of weights[r] * rows[r][i], rows added in order. Unused rows: any row with weight
+/// 0. REQUIRES: every row has out.size() elements. The same bits on every machine.
+void add_rows(std::span<float> out, const std::array<const float*, kRowsAtOnce>& rows,
+              const std::array<float, kRowsAtOnce>& weights);
+
+/// out[i] = own[i] * scale + out[i] * rest, taken to [0, 1]. REQUIRES: `own` has out.size() elements. The
+/// same bits on every machine.
+void blend(std::span<float> out, const float* own, float scale, float rest);
 
 }  // namespace moesaic::signature

@@ -12,39 +12,8 @@
 namespace moesaic::signature {
 namespace {
 
-static_assert(kNearPrototypes == kMixedRows);
-
-/// Weight of a prototype falls by e when its cosine is this much below the best one's.
-constexpr float kSoftness = 0.05f;
-
 bool all_within(std::span<const float> values, float low, float high) {
   return std::ranges::all_of(values, [&](float value) { return value >= low && value <= high; });
-}
-
-struct Near {
-  std::array<std::uint32_t, kNearPrototypes> prototype{};
-  std::array<float, kNearPrototypes> weight{};
-  std::size_t count = 0;
-};
-
-/// The nearest prototypes, ties to the lower index, with weights that sum to 1.
-Near nearest(std::span<const float> cosines) {
-  Near near;
-  for (std::uint32_t p = 0; p < cosines.size(); ++p) {
-    std::size_t at = near.count < kNearPrototypes ? near.count : kNearPrototypes;
-    while (at > 0 && cosines[p] > cosines[near.prototype[at - 1]]) --at;
-    if (at == kNearPrototypes) continue;
-    near.count = std::min(near.count + 1, kNearPrototypes);
-    for (std::size_t i = near.count - 1; i > at; --i) near.prototype[i] = near.prototype[i - 1];
-    near.prototype[at] = p;
-  }
-  float sum = 0;
-  for (std::size_t i = 0; i < near.count; ++i) {
-    near.weight[i] = std::exp((cosines[near.prototype[i]] - cosines[near.prototype[0]]) / kSoftness);
-    sum += near.weight[i];
-  }
-  for (std::size_t i = 0; i < near.count; ++i) near.weight[i] /= sum;
-  return near;
 }
 
 }  // namespace
@@ -56,7 +25,6 @@ Predictor uniform_predictor(const ModelShape& shape, float strength) {
   out.mean.assign(out.width(), static_cast<float>(shape.top_k) / static_cast<float>(shape.experts));
   out.trust.assign(out.layers, 1);
   out.strength.assign(out.layers, strength);
-  out.match.experts = shape.experts;
   return out;
 }
 
@@ -70,62 +38,62 @@ Status validate(const Predictor& predictor) {
                     predictor.layers, predictor.experts));
   }
   const std::size_t count = predictor.count();
-  const bool fits =
-      count <= kMaxPrototypes && predictor.decode.size() == count * width &&
-      predictor.prototypes.size() == count * predictor.match.width() &&
-      predictor.match.rows.size() == predictor.match.layers.size() &&
-      (count == 0) == predictor.match.rows.empty() && predictor.match.experts == predictor.experts &&
-      std::ranges::all_of(predictor.match.rows, [&](auto row) { return row < predictor.layers; });
+  const bool fits = count <= kMaxDirections && predictor.effect.size() == count * width &&
+                    predictor.read.size() == count * predictor.rows.size() * predictor.experts &&
+                    (count == 0) == predictor.rows.empty() &&
+                    std::ranges::all_of(predictor.rows, [&](auto row) { return row < predictor.layers; });
   if (!fits) {
-    return bad_input(fmt::format("predictor: prototypes do not fit {} layers x {} experts (at most {})",
-                                 predictor.layers, predictor.experts, kMaxPrototypes));
+    return bad_input(fmt::format("predictor: directions do not fit {} layers x {} experts (at most {})",
+                                 predictor.layers, predictor.experts, kMaxDirections));
   }
-  if (!all_within(predictor.mean, 0, 1) || !all_within(predictor.decode, 0, 1) ||
-      !all_within(predictor.trust, 0, 1)) {
+  if (!all_within(predictor.mean, 0, 1) || !all_within(predictor.trust, 0, 1)) {
     return bad_input("predictor: a probability or trust is outside 0 to 1");
   }
-  if (!all_within(predictor.strength, 1e-6f, 1e9f) || !all_within(predictor.prototypes, -1.001f, 1.001f)) {
-    return bad_input("predictor: a strength is not positive or a prototype is not of unit length");
+  if (!all_within(predictor.strength, 1e-6f, 1e9f)) return bad_input("predictor: a strength is not positive");
+  constexpr float kLargest = 1e6f;
+  if (!all_within(predictor.read, -kLargest, kLargest) ||
+      !all_within(predictor.offset, -kLargest, kLargest) ||
+      !all_within(predictor.effect, -kLargest, kLargest)) {
+    return bad_input("predictor: a number of its directions is not finite, or beyond a million");
   }
   return {};
 }
 
 PredictionScratch::PredictionScratch(const Predictor& predictor)
-    : signature_(predictor.match.width()), cosines_(predictor.count()) {}
+    : features_(predictor.rows.size() * predictor.experts),
+      scores_((predictor.count() + kRowsAtOnce - 1) / kRowsAtOnce * kRowsAtOnce) {}
 
 void predict(const Predictor& predictor, std::span<const float> counts, std::size_t tokens,
              std::span<float> out, PredictionScratch& scratch) {
-  MOESAIC_CHECK(counts.size() == predictor.width() && out.size() == predictor.width());
-  MOESAIC_CHECK(scratch.cosines_.size() == predictor.count());
-  if (tokens == 0) {
-    std::ranges::copy(predictor.mean, out.begin());
-    return;
-  }
-  std::array<const float*, kMixedRows> rows;
-  std::array<float, kMixedRows> weights{};
-  rows.fill(predictor.mean.data());
-  if (predictor.count() == 0) {
-    weights[0] = 1;
-  } else {
-    signature(predictor.match, counts, scratch.signature_);
-    const std::size_t width = predictor.match.width();
-    for (std::size_t p = 0; p < scratch.cosines_.size(); ++p) {
-      scratch.cosines_[p] =
-          dot(scratch.signature_, std::span(predictor.prototypes).subspan(p * width, width));
-    }
-    const Near near = nearest(scratch.cosines_);
-    for (std::size_t i = 0; i < near.count; ++i) {
-      rows[i] = predictor.decode.data() + near.prototype[i] * predictor.width();
-      weights[i] = near.weight[i];
-    }
-  }
+  const std::size_t width = predictor.width(), experts = predictor.experts, count = predictor.count();
+  MOESAIC_CHECK(counts.size() == width && out.size() == width);
+  MOESAIC_CHECK(scratch.features_.size() == predictor.rows.size() * experts);
+  std::ranges::copy(predictor.mean, out.begin());
+  if (tokens == 0) return;
   const auto n = static_cast<float>(tokens);
+  for (std::size_t row = 0; row < predictor.rows.size(); ++row) {
+    std::ranges::copy(counts.subspan(predictor.rows[row] * experts, experts),
+                      scratch.features_.begin() + static_cast<std::ptrdiff_t>(row * experts));
+  }
+  const std::size_t features = scratch.features_.size();
+  for (std::size_t d = 0; d < count; ++d) {
+    scratch.scores_[d] =
+        dot(scratch.features_, std::span(predictor.read).subspan(d * features, features)) / n -
+        predictor.offset[d];
+  }
+  for (std::size_t first = 0; first < count; first += kRowsAtOnce) {
+    std::array<const float*, kRowsAtOnce> rows;
+    std::array<float, kRowsAtOnce> weights;
+    for (std::size_t r = 0; r < kRowsAtOnce; ++r) {
+      rows[r] = predictor.effect.data() + std::min(first + r, count - 1) * width;
+      weights[r] = scratch.scores_[first + r];  // zeros behind the last direction
+    }
+    add_rows(out, rows, weights);
+  }
   for (std::size_t layer = 0; layer < predictor.layers; ++layer) {
-    // Counts can exceed tokens only when the source lies; mix() keeps a probability one.
+    // Counts can exceed tokens only when the source lies; blend() keeps a probability one.
     const float own = predictor.trust[layer] * n / (n + predictor.strength[layer]);
-    const std::size_t begin = layer * predictor.experts;
-    mix(out.subspan(begin, predictor.experts), counts.data() + begin, own / n, rows, weights, 1 - own);
-    for (const float*& row : rows) row += predictor.experts;
+    blend(out.subspan(layer * experts, experts), counts.data() + layer * experts, own / n, 1 - own);
   }
 }
 

@@ -1,10 +1,12 @@
 // From what a prefill activated to the probability that a decode token activates each expert: the
-// request's own frequencies, mixed with those of the prototypes it resembles. Short prompts lean on the
-// prototypes, long ones on themselves; how far, every layer learns from recorded requests.
+// request's own frequencies, mixed with what recorded requests with such a prefill did. Short prompts lean on
+// the latter, long ones on themselves; how far, every layer learns from recorded requests.
 //
-//   p = w own + (1 - w) q,   w = trust n / (n + strength),   q = sum over near prototypes of weight x decode
+//   p = w own + (1 - w) q,   w = trust n / (n + strength),   q = mean + sum over d of z_d effect_d
 //
-// n: prefill tokens counted; own: counts / n. With strength s and trust 1 this is the posterior mean of a
+// n: prefill tokens counted; own: counts / n; z_d = read_d . own - offset_d. q is a ridge regression of
+// decode frequencies on prefill frequencies (Hoerl, Kennard 1970), cut to its leading directions
+// (reduced-rank regression: Izenman 1975). With strength s and trust 1, p is the posterior mean of a
 // Dirichlet prior worth s tokens (Gelman et al., Bayesian Data Analysis, 3.4).
 #pragma once
 
@@ -17,26 +19,25 @@
 #include "core/result.hpp"
 #include "core/thread_pool.hpp"
 #include "signature/counts.hpp"
-#include "signature/transform.hpp"
 
 namespace moesaic::signature {
 
-inline constexpr std::size_t kMaxPrototypes = 64;
-/// Prototypes that one prediction mixes.
-inline constexpr std::size_t kNearPrototypes = 4;
+inline constexpr std::size_t kMaxDirections = 64;
 
 struct Predictor {
-  std::size_t layers = 0;         ///< layer rows
-  std::size_t experts = 0;        ///< a layer
-  std::vector<float> mean;        ///< [L, E] of a request about which nothing is known
-  std::vector<float> trust;       ///< [L] in [0, 1]
-  std::vector<float> strength;    ///< [L] > 0, in tokens
-  Space match;                    ///< where requests are compared to prototypes; no layers: no prototypes
-  std::vector<float> prototypes;  ///< [P, match.width()], unit rows
-  std::vector<float> decode;      ///< [P, L, E]
+  std::size_t layers = 0;           ///< layer rows
+  std::size_t experts = 0;          ///< a layer
+  std::vector<float> mean;          ///< [L, E] of a request about which nothing is known
+  std::vector<float> trust;         ///< [L] in [0, 1]
+  std::vector<float> strength;      ///< [L] > 0, in tokens
+  std::vector<std::uint32_t> rows;  ///< layer rows that directions read, ascending; empty: no directions
+  std::vector<float> read;          ///< [D, rows, E]
+  std::vector<float> offset;        ///< [D]
+  std::vector<float> effect;        ///< [D, L, E]
 
   std::size_t width() const { return layers * experts; }
-  std::size_t count() const { return width() == 0 ? 0 : decode.size() / width(); }
+  /// D
+  std::size_t count() const { return offset.size(); }
   bool operator==(const Predictor&) const = default;
 };
 
@@ -54,11 +55,11 @@ class PredictionScratch {
  private:
   friend void predict(const Predictor&, std::span<const float>, std::size_t, std::span<float>,
                       PredictionScratch&);
-  std::vector<float> signature_, cosines_;
+  std::vector<float> features_, scores_;
 };
 
 /// out [L, E]: probabilities in [0, 1]. `counts` [L, E] over `tokens` tokens; tokens 0 gives the mean.
-/// Deterministic. O(P match.width() + kNearPrototypes L E), no allocation.
+/// Deterministic. O(D (rows + L) E), no allocation.
 /// REQUIRES: a valid predictor, `scratch` made for it, counts.size() == out.size() == width().
 void predict(const Predictor& predictor, std::span<const float> counts, std::size_t tokens,
              std::span<float> out, PredictionScratch& scratch);
@@ -70,15 +71,17 @@ struct PredictionData {
 };
 
 struct PredictorOptions {
-  std::size_t prototypes = 16;   ///< at most kMaxPrototypes, and one in four requests
-  std::size_t match_layers = 8;  ///< layers that requests are compared on: those that tell prototypes apart
+  std::size_t directions = 32;  ///< at most kMaxDirections, and one in four requests
+  /// What a prediction may read and add: bounds on D x rows x E (fewer layers are read) and on D x L x E
+  /// (fewer directions), so that it takes about 20 us on one core however large the model is.
+  std::size_t read_cells = 24'576, effect_cells = 73'728;
+  std::size_t max_requests = 512;  ///< learnt from, evenly spaced in the data
   std::uint64_t seed = 0;
 };
 
-/// Clusters the prefills (spherical K-means), averages each cluster's decodes, and lets every layer choose
-/// trust and strength from a grid by the log loss of one half of the requests under prototypes of the
-/// other half. Deterministic at any thread count. REQUIRES: data of the stated sizes, at least one request
-/// with decode tokens. O(requests L E x (grid + iterations prototypes / match share)).
+/// Ridge strength, trust and strength of each layer are chosen from grids by the log loss of quarters of the
+/// requests under a fit to the others. Deterministic at any thread count. REQUIRES: data of the stated sizes,
+/// at least one request with decode tokens. With n requests learnt from: O(n^2 L E + n^3 + n L E grid).
 Predictor fit_predictor(const PredictionData& data, const PredictorOptions& options, ThreadPool& pool);
 
 /// How good predictions are, over all (request, layer, expert) cells with decode tokens.

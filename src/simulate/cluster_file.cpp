@@ -180,9 +180,10 @@ Result<ClusterFile> read_cluster_file(io::FileSystem& files, const std::string& 
   routing::EldrOptions& eldr = cluster.policies.eldr;
   eldr.refit_every = 2s;
   if (const ConfigNode* options = node.find("eldr")) {
-    MOESAIC_TRY(options->check_keys({"tau", "refit_every", "window"}));
+    MOESAIC_TRY(options->check_keys({"tau", "refit_every", "window", "balanced"}));
     MOESAIC_ASSIGN(eldr.tau, options->number_or("tau", eldr.tau, 0, 2));
     MOESAIC_ASSIGN(eldr.refit_every, options->duration_or("refit_every", eldr.refit_every, 1ms, kLongest));
+    MOESAIC_ASSIGN(out.eldr_balanced, options->flag_or("balanced", true));
     MOESAIC_ASSIGN(eldr.window, options->duration_or("window", eldr.window, 1ms, kLongest));
   }
   MOESAIC_ASSIGN(const ConfigNode* sweep, node.at("sweep"));

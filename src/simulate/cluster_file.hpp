@@ -27,6 +27,7 @@ struct ClusterFile {
   std::uint64_t split_seed = 0;
   PredictFrom predict_from{};
   Cluster cluster{};
+  bool eldr_balanced = true;  ///< ELDR's first centroids; refits are always balanced
   LoadUnit unit = LoadUnit::kRates;
   std::vector<double> loads{};
   std::vector<std::string> policies{};

@@ -41,7 +41,8 @@ Result<Recording> recording_of(const trace::Trace& trace, const ClusterFile& fil
 }
 
 /// Predictor, layers and first centroids, from the training requests.
-Status fit_policies(const Recording& training, Cluster& cluster, SweepOutcome& out, ThreadPool& pool) {
+Status fit_policies(const Recording& training, bool balanced, Cluster& cluster, SweepOutcome& out,
+                    ThreadPool& pool) {
   std::vector<float> decode = training.decode_shares;
   std::vector<std::uint32_t> prefill_tokens, decode_tokens;
   for (std::size_t r = 0; r < training.requests.size(); ++r) {
@@ -67,9 +68,10 @@ Status fit_policies(const Recording& training, Cluster& cluster, SweepOutcome& o
   policies.eldr.layer_rows = layers;
   out.eldr_rho = choice.rho;
   out.eldr_layers = choice.positions.size();
-  MOESAIC_ASSIGN(solve::KmeansResult fit,
-                 solve::kmeans(signature::signatures(policies.eldr.space, prefill_view),
-                               {.clusters = cluster.decode.workers, .starts = 3}, pool));
+  MOESAIC_ASSIGN(
+      solve::KmeansResult fit,
+      solve::kmeans(signature::signatures(policies.eldr.space, prefill_view),
+                    {.clusters = cluster.decode.workers, .balanced = balanced, .starts = 3}, pool));
   policies.eldr.centroids = std::move(fit.centroids);
   return {};
 }
@@ -159,7 +161,7 @@ Result<SweepOutcome> sweep(io::FileSystem& files, const ClusterFile& file, Threa
         file.trace));
   }
   SweepOutcome out{.requests = recording.requests.size(), .training_requests = training.requests.size()};
-  MOESAIC_TRY(fit_policies(training, cluster, out, pool));
+  MOESAIC_TRY(fit_policies(training, file.eldr_balanced, cluster, out, pool));
   out.capacity = decode_capacity(cluster, recording);
   for (const double load : file.loads) {
     LoadOutcome one{.load = load, .rate = load};

@@ -92,7 +92,9 @@ TEST(Marginal, CountsOfThePrefillServeAsProbabilities) {
 }
 
 TEST(Marginal, AFinishedRequestNoLongerAttracts) {
-  const auto policy = make_marginal(options(shape(1, 4, 2)));
+  MarginalOptions lasting = options(shape(1, 4, 2));
+  lasting.persistence = 1;
+  const auto policy = make_marginal(lasting);
   policy->worker_up({.id = WorkerId{0}}, 0ns);
   policy->worker_up({.id = WorkerId{1}}, 0ns);
   const auto red = uses({0, 1}), blue = uses({2, 3});
@@ -240,7 +242,7 @@ RC_GTEST_PROP(Marginal, ChoosesTheCheapestOfTheDefinition, ()) {
         if (r.worker == worker) requests += 1, kv += static_cast<double>(r.kv);
       }
       const double now = experts_of(worker, nullptr), then = experts_of(worker, &p);
-      prices.push_back(now * 1e6 + requests * 1e3 + kv * 500 +
+      prices.push_back(all.persistence * (now * 1e6 + requests * 1e3 + kv * 500) +
                        ((then - now) * 1e6 + 1e3 + prompt * 500.0) * (requests + 1));
     }
     const auto chosen = static_cast<std::size_t>(
@@ -261,7 +263,7 @@ TEST(Marginal, AdmitAndFinishedAllocateNothing) {
   const signature::CountsView view{6, 32, counts};
   MarginalOptions all = options(model);
   all.predictor =
-      signature::fit_predictor({view, view, tokens, tokens}, {.prototypes = 8, .match_layers = 3}, pool);
+      signature::fit_predictor({view, view, tokens, tokens}, {.directions = 8, .read_cells = 768}, pool);
   ASSERT_EQ(all.predictor.count(), 8u);
   const auto policy = make_marginal(all);
   for (std::uint32_t id = 0; id < 4; ++id) policy->worker_up({.id = WorkerId{id}}, 0ns);

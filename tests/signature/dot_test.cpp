@@ -24,29 +24,36 @@ RC_GTEST_PROP(Dot, VectorAndScalarFormsGiveTheSameBits, ()) {
   RC_ASSERT(std::abs(static_cast<double>(fast) - exact) <= 1e-6 * size_of_terms);
 }
 
-RC_GTEST_PROP(Mix, EveryElementIsTheSameWhereverItStands, ()) {
+RC_GTEST_PROP(AddRowsAndBlend, EveryElementIsTheSameWhereverItStands, ()) {
   const auto size = *rc::gen::inRange<std::size_t>(1, 30);
   const auto number =
-      rc::gen::map(rc::gen::inRange(0, 1000), [](int n) { return static_cast<float>(n) / 1001; });
+      rc::gen::map(rc::gen::inRange(-1000, 1000), [](int n) { return static_cast<float>(n) / 1001; });
   const auto own = *rc::gen::container<std::vector<float>>(size, number);
+  const auto base = *rc::gen::container<std::vector<float>>(size, number);
   const auto first = *rc::gen::container<std::vector<float>>(size, number);
-  const auto second = *rc::gen::container<std::vector<float>>(size, number);
+  const auto last = *rc::gen::container<std::vector<float>>(size, number);
   const float scale = 4 * *number, rest = *number;
-  const std::array<float, kMixedRows> weights = {*number, *number, 0, 0};
-  std::vector<float> whole(size), single(size);
-  const auto mix_at = [&](std::size_t from, std::span<float> out) {
-    mix(out, own.data() + from, scale, {&first[from], &second[from], &first[from], &first[from]}, weights,
-        rest);
+  std::array<float, kRowsAtOnce> weights{};
+  weights.front() = *number;
+  weights.back() = *number;
+  const auto at = [&](std::size_t from, std::span<float> out) {
+    std::copy_n(base.begin() + static_cast<std::ptrdiff_t>(from), out.size(), out.begin());
+    std::array<const float*, kRowsAtOnce> rows;
+    rows.fill(&first[from]);
+    rows.back() = &last[from];
+    add_rows(out, rows, weights);
+    blend(out, own.data() + from, scale, rest);
   };
-  mix_at(0, whole);
+  std::vector<float> whole(size), single(size);
+  at(0, whole);
   for (std::size_t i = 0; i < size; ++i) {
-    mix_at(i, std::span(single).subspan(i, 1));  // too short for a vector register: the scalar form
+    at(i, std::span(single).subspan(i, 1));  // too short for a vector register: the scalar form
     RC_ASSERT(std::memcmp(&whole[i], &single[i], sizeof(float)) == 0);
-    const double exact = static_cast<double>(own[i]) * static_cast<double>(scale) +
-                         (static_cast<double>(first[i]) * static_cast<double>(weights[0]) +
-                          static_cast<double>(second[i]) * static_cast<double>(weights[1])) *
-                             static_cast<double>(rest);
-    RC_ASSERT(std::abs(static_cast<double>(whole[i]) - std::min(1.0, exact)) < 1e-5);
+    const auto wide = [](float x) { return static_cast<double>(x); };
+    const double sum =
+        wide(base[i]) + wide(first[i]) * wide(weights.front()) + wide(last[i]) * wide(weights.back());
+    const double exact = wide(own[i]) * wide(scale) + sum * wide(rest);
+    RC_ASSERT(std::abs(wide(whole[i]) - std::clamp(exact, 0.0, 1.0)) < 1e-5);
   }
 }
 

@@ -65,10 +65,10 @@ TEST(Prediction, WithoutTrainingOwnFrequenciesMeetAUniformPrior) {
 TEST(Prediction, ProbabilitiesOfALayerSumToTopK) {
   ThreadPool pool(1);
   const Recorded recorded = record(40, 20, 1);
-  const Predictor predictor = fit_predictor(recorded.data(), {.prototypes = 2, .match_layers = 2}, pool);
+  const Predictor predictor = fit_predictor(recorded.data(), {.directions = 2, .read_cells = 32}, pool);
   ASSERT_TRUE(validate(predictor)) << validate(predictor).error().message;
   EXPECT_EQ(predictor.count(), 2u);
-  EXPECT_EQ(predictor.match.rows.size(), 2u);
+  EXPECT_EQ(predictor.rows.size(), 2u);
   const auto p = predicted(predictor, recorded.data().prefill.request(3), 20);
   for (std::size_t layer = 0; layer < 3; ++layer) {
     EXPECT_NEAR(std::accumulate(p.begin() + static_cast<long>(layer) * 8,
@@ -77,17 +77,18 @@ TEST(Prediction, ProbabilitiesOfALayerSumToTopK) {
   }
 }
 
-TEST(Prediction, PrototypesTellWhatAShortPrefillCannot) {
+TEST(Prediction, OthersTellWhatAShortPrefillCannot) {
   ThreadPool pool(1);
   const Recorded past = record(80, 3, 1), future = record(40, 3, 2);
-  const Predictor fitted = fit_predictor(past.data(), {.prototypes = 2}, pool);
+  const Predictor fitted = fit_predictor(past.data(), {.directions = 2}, pool);
   const ModelShape shape{"m", 3, {LayerId{0}, LayerId{1}, LayerId{2}}, 8, 1};
   const PredictionScore with = score_predictor(fitted, future.data());
   const PredictionScore without = score_predictor(uniform_predictor(shape), future.data());
-  Predictor mean = fitted;  // no prototypes, no trust: everybody is average
-  mean.match = {.experts = 8};
-  mean.prototypes.clear();
-  mean.decode.clear();
+  Predictor mean = fitted;  // no directions, no trust: everybody is average
+  mean.rows.clear();
+  mean.read.clear();
+  mean.offset.clear();
+  mean.effect.clear();
   std::ranges::fill(mean.trust, 0.0f);
   const PredictionScore average = score_predictor(mean, future.data());
   EXPECT_LT(with.log_loss, without.log_loss);
@@ -98,8 +99,8 @@ TEST(Prediction, PrototypesTellWhatAShortPrefillCannot) {
 
 TEST(Prediction, LongPrefillsAreTrusted) {
   ThreadPool pool(1);
-  // One prototype would average both kinds; with 400 tokens each request knows better itself.
-  const Predictor fitted = fit_predictor(record(60, 400, 5).data(), {.prototypes = 1}, pool);
+  // Without directions both kinds are average; with 400 tokens each request knows better itself.
+  const Predictor fitted = fit_predictor(record(60, 400, 5).data(), {.directions = 0}, pool);
   EXPECT_EQ(fitted.count(), 0u);
   for (std::size_t layer = 0; layer < 3; ++layer) EXPECT_GE(fitted.trust[layer], 0.75f);
 }
@@ -123,7 +124,7 @@ TEST(Prediction, ScoresOfAPerfectPredictionAreThoseOfTheData) {
 TEST(Prediction, TheFitIsTheSameOnAnyNumberOfThreads) {
   const Recorded recorded = record(50, 10, 9);
   ThreadPool one(1), three(3);
-  const PredictorOptions options{.prototypes = 4, .match_layers = 1, .seed = 2};
+  const PredictorOptions options{.directions = 4, .read_cells = 32, .seed = 2};
   EXPECT_EQ(fit_predictor(recorded.data(), options, one), fit_predictor(recorded.data(), options, three));
 }
 
@@ -138,9 +139,10 @@ TEST(Prediction, CountsThatLieStayProbabilities) {
 TEST(Prediction, WhatDoesNotFitIsRefused) {
   const auto refused = [](auto change, const char* part) {
     Predictor predictor = uniform_predictor({"m", 2, {LayerId{0}, LayerId{1}}, 4, 2});
-    predictor.match = {.layers = {LayerId{1}}, .rows = {1}, .experts = 4, .transform = Transform::kCount};
-    predictor.prototypes = {1, 0, 0, 0};
-    predictor.decode.assign(8, 0.5f);
+    predictor.rows = {1};
+    predictor.read = {1, 0, 0, -1};
+    predictor.offset = {0.5f};
+    predictor.effect.assign(8, -0.5f);
     EXPECT_TRUE(validate(predictor));
     change(predictor);
     const Status status = validate(predictor);
@@ -151,13 +153,16 @@ TEST(Prediction, WhatDoesNotFitIsRefused) {
   refused([](Predictor& p) { p.mean.pop_back(); }, "7 means");
   refused([](Predictor& p) { p.trust.clear(); }, "0 trusts");
   refused([](Predictor& p) { p.layers = 0; }, "expected 0 layers");
-  refused([](Predictor& p) { p.decode.pop_back(); }, "prototypes do not fit");
-  refused([](Predictor& p) { p.match.rows[0] = 2; }, "prototypes do not fit");
-  refused([](Predictor& p) { p.match.experts = 3; }, "prototypes do not fit");
-  refused([](Predictor& p) { p.decode[0] = 1.5f; }, "outside 0 to 1");
+  refused([](Predictor& p) { p.effect.pop_back(); }, "directions do not fit");
+  refused([](Predictor& p) { p.read.pop_back(); }, "directions do not fit");
+  refused([](Predictor& p) { p.offset.clear(); }, "directions do not fit");
+  refused([](Predictor& p) { p.rows[0] = 2; }, "directions do not fit");
   refused([](Predictor& p) { p.mean[0] = NAN; }, "outside 0 to 1");
+  refused([](Predictor& p) { p.trust[0] = 1.5f; }, "outside 0 to 1");
   refused([](Predictor& p) { p.strength[0] = 0; }, "strength");
-  refused([](Predictor& p) { p.prototypes[0] = INFINITY; }, "unit length");
+  refused([](Predictor& p) { p.read[0] = INFINITY; }, "not finite");
+  refused([](Predictor& p) { p.offset[0] = NAN; }, "not finite");
+  refused([](Predictor& p) { p.effect[3] = -2e6f; }, "not finite");
 }
 
 }  // namespace

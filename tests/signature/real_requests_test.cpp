@@ -1,8 +1,13 @@
 // Signatures on real traces: do they tell what a request is, and how it will decode?
 #include "support/real_requests.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
 #include "core/selection.hpp"
 #include "signature/assigner.hpp"
 #include "signature/layer_choice.hpp"
+#include "signature/prediction.hpp"
 #include "support/shared_data.hpp"
 
 namespace moesaic::signature {
@@ -85,6 +90,63 @@ TEST(RealRequests, LayerChoiceDoesNotLowerRhoOnHeldOutRequests) {
     };
     EXPECT_GT(choice.rho, choice.rho_all);
     EXPECT_GE(rho(restricted(space, choice.positions)), rho(space)) << name(t);
+  }
+}
+
+/// Of one split's held-out requests: under a predictor fitted to the others, under their own prefill alone,
+/// and when everybody is average.
+TEST(RealRequests, PredictionsBeatOwnFrequenciesAndTheAverage) {
+  MOESAIC_NEEDS_SHARED("traces/llama4-maverick-mmlu/anatomy.tar.xz");
+  MOESAIC_NEEDS_SHARED("traces/gpt-oss-20b-decode/experts.u8.bin.xz");
+  ThreadPool pool(2);
+  for (const auto& [requests, top_k] :
+       {std::pair{testing::llama4_requests(), 1u}, std::pair{testing::gpt_oss_requests(1.0 / 3), 4u}}) {
+    ASSERT_FALSE(requests.ids.empty());
+    const std::size_t width = requests.layers * requests.experts;
+    struct Half {
+      Counts prefill, decode;
+      std::vector<std::uint32_t> prefill_tokens{}, decode_tokens{};
+    };
+    const auto half = [&](RequestSet set) {
+      const auto which = select_requests(requests.ids, requests.domains, set, 5, 2);
+      Half out{pick(requests, requests.before, which), pick(requests, requests.after, which)};
+      for (const std::uint32_t r : which) {
+        double rows = 0;
+        for (std::size_t e = 0; e < requests.experts; ++e)
+          rows += static_cast<double>(requests.before[r * width + e]);
+        out.prefill_tokens.push_back(static_cast<std::uint32_t>(rows / top_k + 0.5));
+        out.decode_tokens.push_back(static_cast<std::uint32_t>(requests.tokens[r]));
+      }
+      return out;
+    };
+    const auto data = [&](const Half& of) {
+      return PredictionData{{requests.layers, requests.experts, of.prefill.values},
+                            {requests.layers, requests.experts, of.decode.values},
+                            of.prefill_tokens,
+                            of.decode_tokens};
+    };
+    const Half train = half(RequestSet::kTrain), heldout = half(RequestSet::kHeldout);
+    const Predictor fitted = fit_predictor(data(train), {}, pool);
+    ASSERT_TRUE(validate(fitted));
+    ModelShape shape = shape_of(requests);
+    shape.top_k = top_k;
+    Predictor mean = uniform_predictor(shape);
+    mean.mean = fitted.mean;
+    std::ranges::fill(mean.trust, 0.0f);
+    const PredictionScore ours = score_predictor(fitted, data(heldout)),
+                          own = score_predictor(uniform_predictor(shape), data(heldout)),
+                          average = score_predictor(mean, data(heldout));
+    std::printf("log loss %.4f, own prefill %.4f, average %.4f; correlation %.3f, %.3f, %.3f\n",
+                ours.log_loss, own.log_loss, average.log_loss, ours.correlation, own.correlation,
+                average.correlation);
+    EXPECT_LT(ours.log_loss, 0.98 * own.log_loss);
+    EXPECT_LT(ours.log_loss, 0.98 * average.log_loss);
+    EXPECT_GT(ours.correlation, own.correlation);
+    for (const auto& bin : ours.bins) {
+      if (bin.share > 0.01) {
+        EXPECT_NEAR(bin.predicted, bin.observed, 0.1);
+      }
+    }
   }
 }
 

@@ -22,7 +22,7 @@ arrivals: {kind: bursts, burst_factor: 3, burst_length: 1s, burst_period: 4s}
 mix: {kind: skewed, share: 0.7, domain: math}
 warm_up: 3s
 measure: 9s
-eldr: {tau: 0.2, refit_every: 1s, window: 6s}
+eldr: {tau: 0.2, refit_every: 1s, window: 6s, balanced: false}
 sweep:
   policies: [jsq, marginal]
   loads: [0.5, 1]
@@ -68,6 +68,7 @@ TEST(ClusterFile, ReadsEveryBlock) {
   EXPECT_EQ(cluster.measure, 9s);
   EXPECT_EQ(cluster.policies.eldr.tau, 0.2);
   EXPECT_EQ(cluster.policies.eldr.refit_every, 1s);
+  EXPECT_FALSE(file->eldr_balanced);
   EXPECT_EQ(file->unit, LoadUnit::kLoads);
   EXPECT_EQ(file->loads, (std::vector<double>{0.5, 1}));
   EXPECT_EQ(file->policies, (std::vector<std::string>{"jsq", "marginal"}));
@@ -129,7 +130,7 @@ TEST(ClusterFile, ArrivalsComeFromAFileBesideIt) {
 }
 
 TEST(ClusterFile, TheSamplesAreValid) {
-  for (const char* name : {"gpt-oss-8p8d", "moesaic-mini-4d"}) {
+  for (const char* name : {"gpt-oss-8p8d", "gpt-oss-loads", "llama-4-4d", "moesaic-mini-4d"}) {
     const auto file = read_cluster_file(
         io::real_files(), std::string(MOESAIC_SOURCE_DIR "/samples/clusters/") + name + ".yaml");
     EXPECT_TRUE(file) << file.error().message;
