@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
+#include "comm/comm.hpp"
 #include "core/json.hpp"
 #include "core/result.hpp"
 #include "core/thread_pool.hpp"
@@ -14,8 +15,11 @@ namespace moesaic::app {
 /// Made by main(), given to every subcommand; lives as long as the program.
 struct Context {
   io::FileSystem& files;
-  /// What the chosen subcommand came to; its error is printed once, by main().
+  /// What the chosen subcommand came to; its error is printed once, by run_program().
   Status status;
+  /// The ranks that share the work: one, but under moesaic-mpi. The root alone prints and writes; a rank
+  /// alone that fails says so in comm::agree().
+  comm::Comm& comm = comm::one_rank();
 };
 
 /// Runs `command` when the subcommand was chosen and keeps its status.
@@ -24,10 +28,18 @@ void run_when_chosen(CLI::App& subcommand, Context& context, Command command) {
   subcommand.callback([&context, command] { context.status = command(); });
 }
 
-/// Writes a result as canonical JSON; "-" = stdout, "" = nowhere. Existing files are replaced: --json is a
-/// report, not a product.
+/// Parses the command line, runs the chosen subcommand and prints its error, once. Returns the exit code.
+int run_program(CLI::App& app, Context& context, int argc, char** argv);
+
+/// Prints to stdout, at the root.
+void print_once(const Context& context, const std::string& text);
+
+/// Writes a result as canonical JSON, at the root; "-" = stdout, "" = nowhere. Existing files are replaced:
+/// --json is a report, not a product.
 Status write_json(Context& context, const std::string& path, const Json& json);
 
+/// Keeps all ranks but the root quiet: called once, before any subcommand.
+void be_quiet();
 /// Prints a line that replaces itself on a terminal's stderr; nothing when stderr is no terminal.
 void progress(const std::string& line);
 /// Clears the progress line.

@@ -14,6 +14,7 @@ int run(int argc, char** argv) {
   using namespace moesaic;
   CLI::App app(
       "Moesaic: where the experts and the requests of an MoE model should sit, and proof that it pays.");
+  app.name("moesaic");
   app.set_version_flag("--version", std::string("moesaic ") + std::string(version()));
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "Help of every subcommand");
@@ -29,18 +30,7 @@ int run(int argc, char** argv) {
   app::add_simulate(app, context);
   app::add_gateway(app, context);
   app::add_emulate(app, context);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const bool asked_for_help = error.get_exit_code() == 0;
-    static_cast<void>(app.exit(error));
-    return asked_for_help ? 0 : static_cast<int>(ErrorKind::kBadInput);
-  }
-  app::progress_done();
-  if (context.status) return 0;
-  std::fflush(stdout);
-  std::fprintf(stderr, "moesaic: %s\n", context.status.error().message.c_str());
-  return static_cast<int>(context.status.error().kind);
+  return app::run_program(app, context, argc, argv);
 }
 
 }  // namespace
