@@ -67,6 +67,15 @@ if(MOESAIC_NODE)
   set_tests_properties(moesaic.the_openai_client_sees_no_gateway PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 endif()
 
+# moesaic-mpi under a real mpirun: run by scripts/nightly.sh; skipped where there is none.
+if(MOESAIC_PYTHON)
+  add_test(NAME mpi.jobs_under_mpirun
+    COMMAND ${MOESAIC_PYTHON} ${CMAKE_SOURCE_DIR}/tests/mpi/mpi_test.py
+      $<TARGET_FILE:moesaic> ${CMAKE_BINARY_DIR}/bin/moesaic-mpi ${CMAKE_SOURCE_DIR})
+  set_tests_properties(mpi.jobs_under_mpirun PROPERTIES
+    SKIP_RETURN_CODE 77 TIMEOUT 1800 LABELS "slow;mpi" RUN_SERIAL ON)
+endif()
+
 # Each fuzz/<target>.cpp, with any compiler: <target>_corpus gives it every file of fuzz/corpus/<target>/.
 file(GLOB _fuzz_targets CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/fuzz/*.cpp)
 foreach(_source IN LISTS _fuzz_targets)

@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""moesaic-mpi under a real mpirun: what it computes, and how it ends when something is wrong.
+
+usage: mpi_test.py MOESAIC MOESAIC_MPI SOURCE_FOLDER    (exit 77: there is no mpirun or no moesaic-mpi)
+Needs no network and no shared traces: it works on samples/. With MOESAIC_SHARED it also replays the public traces.
+"""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+moesaic, moesaic_mpi, source = (pathlib.Path(p).resolve() for p in sys.argv[1:4])
+if shutil.which("mpirun") is None or not moesaic_mpi.exists():
+    print("skipped: needs mpirun and moesaic-mpi (packages openmpi-bin, libopenmpi-dev)")
+    sys.exit(77)
+os.environ.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1")
+os.environ.setdefault("MOESAIC_SHARED", str(source.parent / "shared"))
+
+
+def run(*words):
+    return subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=600)
+
+
+def ranks(n, *words):
+    return run("mpirun", "-q", "-n", n, "--oversubscribe", moesaic_mpi, *words)
+
+
+def ours(text):
+    """The lines that are ours: mpirun may add its own."""
+    return [line for line in text.splitlines() if line.startswith("moesaic-mpi:")]
+
+
+class WithSample(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp())
+        cls.trace = cls.folder / "t.zarr"
+        done = run(moesaic, "import", source / "samples/moesaic-mini", "-o", cls.trace)
+        assert done.returncode == 0, done.stderr
+        cls.plan = cls.make_plan("moesaic")
+
+    @classmethod
+    def make_plan(cls, algorithm, *more):
+        path = cls.folder / f"{algorithm}.json"
+        done = run(moesaic, "plan", cls.trace, "--nodes", 2, "--gpus-per-node", 2, "-a", algorithm, "-o", path, "--force",
+                   *more)
+        assert done.returncode == 0, done.stderr
+        return path
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder)
+
+    def replay(self, n=4, plan=None, trace=None, more=()):
+        out = self.folder / "r.json"
+        out.unlink(missing_ok=True)
+        return ranks(n, "replay", plan or self.plan, trace or self.trace, "--hidden", 32, "--intermediate", 16, "--json",
+                     out, *more), out
+
+    def one_message(self, done, code, *parts):
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.assertEqual(len(ours(done.stderr)), 1, done.stderr)
+        for part in parts:
+            self.assertIn(part, ours(done.stderr)[0])
+
+
+class Replay(WithSample):
+    def test_measured_bytes_are_the_evaluators_and_outputs_the_references(self):
+        for algorithm in ("linear", "eplb", "patterns", "moesaic"):
+            plan = self.make_plan(algorithm, "--extra-slots", 8)
+            for mode in ("dedup", "per-expert"):
+                for wire in ("f32", "bf16"):
+                    with self.subTest(algorithm=algorithm, mode=mode, wire=wire):
+                        done, out = self.replay(plan=plan, more=["--mode", mode, "--wire", wire])
+                        self.assertEqual(done.returncode, 0, done.stderr)
+                        result = json.loads(out.read_text())
+                        self.assertGreater(result["measured_inter_node_bytes"], 0)
+                        for kind in ("inter", "intra"):
+                            self.assertEqual(result[f"measured_{kind}_node_bytes"],
+                                             result[f"predicted_{kind}_node_bytes"])
+                        self.assertTrue(result["within_tolerance"])
+                        self.assertGreater(result["checked_tokens"], 0)
+
+    def test_the_json_fits_its_schema(self):
+        try:
+            import jsonschema
+        except ImportError:
+            self.skipTest("needs python3-jsonschema")
+        done, out = self.replay()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        schema = json.loads((source / "docs/schemas/replay.schema.json").read_text())
+        result = json.loads(out.read_text())
+        jsonschema.validate(result, schema)
+        with self.assertRaises(jsonschema.ValidationError):
+            jsonschema.validate(dict(result, stray_key=1), schema)
+
+    def test_a_wrong_rank_count_is_refused_with_the_right_one(self):
+        done, out = self.replay(n=3)
+        self.one_message(done, 2, "has 3 ranks, the plan 4 GPUs", "mpirun -n 4")
+        self.assertFalse(out.exists())
+
+    def test_a_trace_of_another_model_is_refused(self):
+        other = self.folder / "other.zarr"
+        done = run(moesaic, "import", source / "tests/data/ingest/moe-trace.json", "-o", other)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        done, out = self.replay(trace=other)
+        self.one_message(done, 2, "traces of its own model")
+        self.assertFalse(out.exists())
+
+    def test_a_missing_shard_ends_all_ranks_with_one_message(self):
+        broken = self.folder / "broken.zarr"
+        shutil.rmtree(broken, ignore_errors=True)
+        shutil.copytree(self.trace, broken)
+        (broken / "experts/c.0.0.0").unlink()
+        done, out = self.replay(trace=broken)
+        self.one_message(done, 2, "c.0.0.0")
+        self.assertFalse(out.exists())
+
+    def test_a_full_disk_is_one_message_and_leaves_nothing(self):
+        small = self.folder / "small"
+        small.mkdir(exist_ok=True)
+        if os.geteuid() != 0 or run("mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", small).returncode != 0:
+            self.skipTest("needs the right to mount a small tmpfs")
+        try:
+            (small / "filler").write_bytes(b"x" * 12000)
+            done = ranks(4, "replay", self.plan, self.trace, "--hidden", 32, "--intermediate", 16, "--json",
+                         small / "r.json")
+            self.one_message(done, 3, "r.json")
+            self.assertEqual([p.name for p in small.iterdir()], ["filler"])
+        finally:
+            run("umount", small)
+
+    def test_a_killed_rank_ends_the_job_and_leaves_nothing(self):
+        out = self.folder / "killed.json"
+        job = subprocess.Popen(["mpirun", "-n", "4", "--oversubscribe", moesaic_mpi, "replay", self.plan, self.trace,
+                                "--hidden", "2048", "--intermediate", "2048", "--batch-tokens", "1", "--json", out],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        victim, deadline = None, time.monotonic() + 60
+        while victim is None and time.monotonic() < deadline and job.poll() is None:
+            children = pathlib.Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+            for child in children:
+                if pathlib.Path(f"/proc/{child}/comm").read_text().strip() == "moesaic-mpi":
+                    victim = int(child)
+        self.assertIsNotNone(victim)
+        os.kill(victim, 9)
+        _, err = job.communicate(timeout=120)
+        self.assertNotEqual(job.returncode, 0)
+        self.assertIn("signal 9", err)
+        self.assertLessEqual(len(ours(err)), 1, err)
+        self.assertFalse(out.exists())
+
+
+class PublicTraces(unittest.TestCase):
+    """gpt-oss and Llama-4 on 4 nodes x 2 GPUs: a bounded number of requests."""
+
+    def check(self, sources):
+        if not all(s.exists() for s in sources) or not sources:
+            self.skipTest("needs the shared traces; set MOESAIC_SHARED")
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            trace = folder / "t.zarr"
+            done = run(moesaic, "import", *sources, "-o", trace)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            for algorithm in ("linear", "eplb", "patterns", "moesaic"):
+                plan = folder / f"{algorithm}.json"
+                done = run(moesaic, "plan", trace, "--nodes", 4, "--gpus-per-node", 2, "-a", algorithm, "-o", plan)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                for mode in ("dedup", "per-expert"):
+                    with self.subTest(algorithm=algorithm, mode=mode):
+                        done = ranks(8, "replay", plan, trace, "--mode", mode, "--limit", 8, "--scale", 64,
+                                     "--batch-tokens", 256, "--check-tokens", 2, "--json", folder / "r.json")
+                        self.assertEqual(done.returncode, 0, done.stderr)
+                        result = json.loads((folder / "r.json").read_text())
+                        self.assertEqual(result["measured_inter_node_bytes"], result["predicted_inter_node_bytes"])
+                        self.assertTrue(result["within_tolerance"])
+
+    def test_gpt_oss(self):
+        folder = pathlib.Path(os.environ["MOESAIC_SHARED"]) / "data/traces/gpt-oss-20b-decode"
+        self.check([folder])
+
+    def test_llama_4(self):
+        folder = pathlib.Path(os.environ["MOESAIC_SHARED"]) / "data/traces/llama4-maverick-mmlu"
+        self.check(sorted(folder.glob("*.tar.xz")))
+
+
+class Nodes(unittest.TestCase):
+    """scripts/mpi-nodes.sh: nodes of their own host names, gone at the end."""
+
+    script = source / "scripts/mpi-nodes.sh"
+
+    def spaces(self):
+        return [line for line in run("ip", "netns", "list").stdout.splitlines() if line.startswith("moesaic-")]
+
+    def test_ranks_see_the_host_names_of_their_nodes_and_nothing_stays(self):
+        if os.geteuid() != 0 or shutil.which("ip") is None:
+            self.skipTest("needs root and iproute2")
+        before = self.spaces()
+        done = run(self.script, "--nodes", 3, "--ranks-per-node", 2, "--", "hostname")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        names = sorted(done.stdout.split())
+        if "no right to make" in done.stderr:
+            self.skipTest(done.stderr.strip())
+        self.assertEqual(names, ["node0", "node0", "node1", "node1", "node2", "node2"])
+        self.assertEqual(self.spaces(), before)
+
+    def test_a_job_that_fails_is_cleaned_up_and_its_code_handed_on(self):
+        if os.geteuid() != 0 or shutil.which("ip") is None:
+            self.skipTest("needs root and iproute2")
+        before = self.spaces()
+        done = run(self.script, "--nodes", 2, "--ranks-per-node", 1, "--", "sh", "-c", "exit 7")
+        self.assertEqual(done.returncode, 7, done.stderr)
+        self.assertEqual(self.spaces(), before)
+
+    def test_without_the_right_it_says_so_and_runs(self):
+        if os.geteuid() != 0 or shutil.which("setpriv") is None:
+            self.skipTest("needs root to give up rights")
+        done = run("setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--ambient-caps", "-all", self.script,
+                   "--nodes", 2, "--ranks-per-node", 1, "--", "echo", "ran")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("no right to make network namespaces", done.stderr)
+        self.assertEqual(done.stdout.split(), ["ran", "ran"])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[4:]], verbosity=2)
