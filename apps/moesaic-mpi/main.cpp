@@ -13,13 +13,14 @@ namespace {
 
 int run(moesaic::comm::MpiJob& job, int argc, char** argv) {
   using namespace moesaic;
-  CLI::App app("Moesaic over MPI: run a plan on as many ranks as it has GPUs.");
+  CLI::App app("Moesaic over MPI: run a plan on as many ranks as it has GPUs, share the work of one.");
   app.name("moesaic-mpi");
   app.set_version_flag("--version", std::string("moesaic-mpi ") + std::string(version()));
   app.require_subcommand(1);
   if (!job.comm().is_root()) app::be_quiet();
   app::Context context{.files = io::real_files(), .status = {}, .comm = job.comm()};
   app::add_replay(app, context);
+  app::add_plan(app, context);
   return app::run_program(app, context, argc, argv);
 }
 

@@ -72,12 +72,15 @@ std::string table_of(const artifact::Plan& plan) {
 Result<artifact::Plan> make(Context& context, const Options& options, ThreadPool& pool,
                             std::vector<std::string>& said) {
   progress("reading " + options.trace);
-  MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(context.files, options.trace));
+  const auto opened = trace::Trace::open(context.files, options.trace);
+  MOESAIC_TRY(comm::agree(context.comm, opened ? Status() : Status(tl::unexpected(opened.error()))));
+  const trace::Trace& trace = *opened;
   MOESAIC_ASSIGN(Resolved resolved, resolve(options.common, trace));
   said = resolved.said;
   const bool counts = trace.kind() == trace::Kind::kCounts;
   const std::string algorithm = !options.algorithm.empty() ? options.algorithm : counts ? "eplb" : "moesaic";
-  MOESAIC_ASSIGN(const planning::PlaceOptions place, place_options(options.common, resolved, algorithm));
+  MOESAIC_ASSIGN(planning::PlaceOptions place, place_options(options.common, resolved, algorithm));
+  place.comm = &context.comm;
   MOESAIC_ASSIGN(const planning::Windows windows, parse_windows(options.windows));
   if (counts) {
     said.push_back("The trace holds counts: balance is planned and scored, copies are not known.");
@@ -93,26 +96,45 @@ Result<artifact::Plan> make(Context& context, const Options& options, ThreadPool
         "--requests heldout: a plan is made on train or all; held-out requests are for scoring.");
   }
   progress("grouping requests");
-  MOESAIC_ASSIGN(const planning::Split split, planning::Split::make(trace, resolved.split, pool));
+  const auto split = planning::Split::make(trace, resolved.split, pool);
+  MOESAIC_TRY(comm::agree(context.comm, split ? Status() : Status(tl::unexpected(split.error()))));
   progress("placing experts with " + algorithm);
-  return planning::make_plan(split, place,
+  return planning::make_plan(*split, place,
                              {.objective = place.objective,
                               .step_requests = options.common.step_tokens,
-                              .bytes_per_copy = resolved.bytes_per_copy},
+                              .bytes_per_copy = resolved.bytes_per_copy,
+                              .comm = &context.comm},
                              pool);
+}
+
+Status refuse_existing(Context& context, const Options& options) {
+  MOESAIC_ASSIGN(const io::FileStatus there, context.files.status(options.output));
+  if (!there.exists || options.force) return {};
+  return bad_input(fmt::format("{}: exists; give --force to replace it.", options.output));
+}
+
+/// What the plan's limits came to.
+Status said_of(const artifact::Plan& plan, const Options& options) {
+  if (plan.constraints_met) return {};
+  return answer_no(
+      fmt::format("{}: --max-imbalance {} is missed on some layers (constraints_met: false); the "
+                  "notes above list them. Allow more, or give the plan more slots.",
+                  options.output, options.common.max_imbalance));
 }
 
 Status run(Context& context, const Options& options) {
   // Nothing is worth computing that cannot be kept.
-  MOESAIC_ASSIGN(const io::FileStatus there, context.files.status(options.output));
-  if (there.exists && !options.force) {
-    return bad_input(fmt::format("{}: exists; give --force to replace it.", options.output));
-  }
+  MOESAIC_TRY(comm::agree(context.comm, refuse_existing(context, options)));
   ThreadPool pool(options.common.threads);
   std::vector<std::string> said;
   MOESAIC_ASSIGN(const artifact::Plan plan, make(context, options, pool, said));
-  MOESAIC_TRY(artifact::write_plan(context.files, options.output, plan, options.force));
+  // The root writes; every rank has the same plan.
+  MOESAIC_TRY(
+      comm::agree(context.comm, context.comm.is_root()
+                                    ? artifact::write_plan(context.files, options.output, plan, options.force)
+                                    : Status()));
   progress_done();
+  if (!context.comm.is_root()) return said_of(plan, options);
   const Json* in_sample = plan.score.find("in_sample");
   const bool sampled = in_sample != nullptr && in_sample->as_bool() != nullptr && *in_sample->as_bool();
   fmt::print("{}: {} layers x {} experts on {} nodes x {} GPUs, {} slots a GPU ({})\n", options.output,
@@ -130,13 +152,7 @@ Status run(Context& context, const Options& options) {
   json["constraints_met"] = plan.constraints_met;
   json["slots_per_gpu"] = plan.placement.slots_per_gpu();
   MOESAIC_TRY(write_json(context, options.json, json));
-  if (!plan.constraints_met) {
-    return answer_no(
-        fmt::format("{}: --max-imbalance {} is missed on some layers (constraints_met: false); the "
-                    "notes above list them. Allow more, or give the plan more slots.",
-                    options.output, options.common.max_imbalance));
-  }
-  return {};
+  return said_of(plan, options);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 
+#include "comm/parcel.hpp"
 #include "core/balance.hpp"
 #include "core/check.hpp"
 
@@ -109,6 +110,65 @@ const std::map<std::string_view, double ModeScore::*>& mode_figures() {
   return all;
 }
 
+void pack(comm::Packer& out, const traffic::Copies& copies) {
+  out.put(copies.node);
+  out.put(copies.gpu);
+  out.put(copies.padded_node);
+  out.put_span(std::span<const std::int64_t>(copies.node_to_node));
+}
+
+traffic::Copies unpack_copies(comm::Unpacker& in) {
+  traffic::Copies copies;
+  copies.node = in.get<std::int64_t>();
+  copies.gpu = in.get<std::int64_t>();
+  copies.padded_node = in.get<std::int64_t>();
+  copies.node_to_node = in.get_vector<std::int64_t>();
+  return copies;
+}
+
+void pack(comm::Packer& out, const traffic::LayerTraffic& layer) {
+  out.put(layer.tokens);
+  out.put(layer.rows);
+  pack(out, layer.dedup);
+  pack(out, layer.per_expert);
+  out.put_span(std::span<const std::int64_t>(layer.gpu_rows));
+  out.put_span(std::span<const double>(layer.step_gpu_imbalance));
+  out.put(layer.activated_slots);
+}
+
+traffic::LayerTraffic unpack_layer(comm::Unpacker& in) {
+  traffic::LayerTraffic layer;
+  layer.tokens = in.get<std::int64_t>();
+  layer.rows = in.get<std::int64_t>();
+  layer.dedup = unpack_copies(in);
+  layer.per_expert = unpack_copies(in);
+  layer.gpu_rows = in.get_vector<std::int64_t>();
+  layer.step_gpu_imbalance = in.get_vector<double>();
+  layer.activated_slots = in.get<std::int64_t>();
+  return layer;
+}
+
+/// Layers dealt out in turn: row belongs to rank row mod ranks.
+bool is_mine(std::size_t row, const comm::Comm& comm) { return row % comm.size() == comm.rank(); }
+
+/// Gives every rank the layers of the others. [placements][layers]
+Status share_layers(std::vector<std::vector<traffic::LayerTraffic>>& traffic, comm::Comm& comm) {
+  if (comm.size() == 1) return {};
+  const std::size_t layers = traffic.empty() ? 0 : traffic[0].size();
+  comm::Packer mine;
+  for (std::size_t row = comm.rank(); row < layers; row += comm.size()) {
+    for (const auto& placement : traffic) pack(mine, placement[row]);
+  }
+  MOESAIC_ASSIGN(const std::vector<comm::Bytes> all, comm.all_gather(mine.take()));
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    comm::Unpacker theirs(all[rank]);
+    for (std::size_t row = rank; row < layers; row += comm.size()) {
+      for (auto& placement : traffic) placement[row] = unpack_layer(theirs);
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<Score>> score_placements(const SelectedTokens& tokens, const Homes& homes,
@@ -129,7 +189,8 @@ Result<std::vector<Score>> score_placements(const SelectedTokens& tokens, const 
   const traffic::Steps steps = traffic::make_steps(segments, home_count, options.step_requests);
   std::vector<std::vector<traffic::LayerTraffic>> traffic(
       placements.size(), std::vector<traffic::LayerTraffic>(shape.layers.size()));
-  MOESAIC_TRY(pool.try_parallel_for(shape.layers.size(), [&](std::size_t row) -> Status {
+  const Status scored = pool.try_parallel_for(shape.layers.size(), [&](std::size_t row) -> Status {
+    if (!is_mine(row, *options.comm)) return {};
     MOESAIC_ASSIGN(const std::vector<ExpertId> experts, tokens.read_layer(row));
     const traffic::LayerTokens layer{shape.layers[row], shape.top_k, experts, segments};
     for (std::size_t p = 0; p < placements.size(); ++p) {
@@ -137,7 +198,9 @@ Result<std::vector<Score>> score_placements(const SelectedTokens& tokens, const 
                                              placements[p]->layer(row), options.objective, &steps);
     }
     return {};
-  }));
+  });
+  MOESAIC_TRY(comm::agree(*options.comm, scored));
+  MOESAIC_TRY(share_layers(traffic, *options.comm));
   std::vector<Score> scores;
   for (std::size_t p = 0; p < placements.size(); ++p) {
     scores.push_back(

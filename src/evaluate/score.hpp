@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/comm.hpp"
 #include "core/homes.hpp"
 #include "core/ids.hpp"
 #include "core/json.hpp"
@@ -58,6 +59,8 @@ struct ScoreOptions {
   std::size_t step_requests = 8;  ///< running requests a home in a step (--step-tokens)
   /// Of the model preset: bytes that one copy moves there (dispatch) and back (combine); NaN = unknown.
   double bytes_per_copy = std::numeric_limits<double>::quiet_NaN();
+  /// Ranks that share the layers; every one of them makes the same call and gets the same scores.
+  comm::Comm* comm = &comm::one_rank();
 };
 
 /// Scores every placement. `homes.of_request` is by tokens.requests() order. Parallel over layers; the

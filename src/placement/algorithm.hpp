@@ -41,6 +41,16 @@ class Demand {
   virtual Result<LayerDemand> layer(std::size_t row) const = 0;
 };
 
+/// Ranks of a job that share the layers of one problem. Every rank calls place() on the same problem.
+class LayerShare {
+ public:
+  virtual ~LayerShare() = default;
+  /// Whether this rank plans the layer.
+  virtual bool mine(std::size_t row) const = 0;
+  /// Adds element by element over the ranks, or hands on the error of the first that failed.
+  virtual Status sum(std::span<std::int64_t> values, const Status& mine) const = 0;
+};
+
 struct Problem {
   const Demand& demand;
   Topology topology;
@@ -52,6 +62,7 @@ struct Problem {
   bool per_expert = false;     ///< copies are counted per row (low-latency kernels), else per distinct node
   std::uint64_t effort = 1;    ///< work units, multiplies an algorithm's search
   ThreadPool* pool = nullptr;  ///< nullptr = on the caller
+  const LayerShare* share = nullptr;  ///< nullptr = this rank plans every layer
 };
 
 /// How good an answer is known to be.

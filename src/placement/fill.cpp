@@ -10,14 +10,27 @@ Result<Solution> fill(const Problem& problem,
   const std::size_t per_layer = problem.topology.gpus() * problem.slots_per_gpu;
   MOESAIC_CHECK(per_layer >= shape.experts);
   std::vector<ExpertId> slots(shape.layers.size() * per_layer, kMissingExpert);
-  const auto one = [&](std::size_t row) {
+  const auto one = [&](std::size_t row) -> Status {
+    if (problem.share != nullptr && !problem.share->mine(row)) return {};
     return fill_layer(row, std::span(slots).subspan(row * per_layer, per_layer));
   };
+  Status status;
   if (problem.pool != nullptr) {
-    MOESAIC_TRY(problem.pool->try_parallel_for(shape.layers.size(), one));
+    status = problem.pool->try_parallel_for(shape.layers.size(), one);
   } else {
-    for (std::size_t row = 0; row < shape.layers.size(); ++row) MOESAIC_TRY(one(row));
+    for (std::size_t row = 0; status && row < shape.layers.size(); ++row) status = one(row);
   }
+  if (problem.share != nullptr) {
+    std::vector<std::int64_t> ids(slots.size());
+    for (std::size_t slot = 0; slot < slots.size(); ++slot) {
+      if (problem.share->mine(slot / per_layer)) ids[slot] = static_cast<std::int64_t>(index(slots[slot]));
+    }
+    status = problem.share->sum(ids, status);
+    for (std::size_t slot = 0; slot < slots.size(); ++slot) {
+      slots[slot] = ExpertId(static_cast<std::uint16_t>(ids[slot]));
+    }
+  }
+  MOESAIC_TRY(status);
   MOESAIC_ASSIGN(Placement placement, Placement::make(problem.topology, shape.layers, shape.experts,
                                                       problem.slots_per_gpu, std::move(slots)));
   return Solution{.placement = std::move(placement), .notes = {}};

@@ -8,8 +8,8 @@
 
 namespace moesaic::placement {
 
-/// Calls fill_layer(row, slots) for every layer, on the problem's pool, and makes the placement of what it
-/// wrote. Layers must not depend on each other.
+/// Calls fill_layer(row, slots) for every layer of this rank's share, on the problem's pool, and makes the
+/// placement of what all ranks wrote. Layers must not depend on each other.
 Result<Solution> fill(const Problem& problem,
                       const std::function<Status(std::size_t row, std::span<ExpertId> slots)>& fill_layer);
 

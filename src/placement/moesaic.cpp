@@ -29,20 +29,32 @@ class Moesaic final : public Algorithm {
                      layers[row] = place_layer(problem, row, layer, slots);
                      return {};
                    }));
-    judge(layers, problem.topology, solution);
+    RowCopies sum{.counted = !layers.empty()};
+    MOESAIC_TRY(add_up(layers, problem.share, sum));
+    judge(sum, problem.topology, solution);
     return solution;
   }
 
  private:
-  /// Where rows are counted the answer stands beside a bound, and may be proven by it.
-  static void judge(std::span<const RowCopies> layers, const Topology& topology, Solution& solution) {
-    RowCopies sum{.counted = !layers.empty()};
-    for (const RowCopies& layer : layers) {
-      sum.counted = sum.counted && layer.counted;
-      sum.thinned = sum.thinned || layer.thinned;
-      sum.found += layer.found;
-      sum.bound += layer.bound;
+  static Status add_up(std::span<const RowCopies> layers, const LayerShare* share, RowCopies& sum) {
+    std::int64_t sums[4] = {};  // layers not counted, layers thinned, copies found, bound
+    for (std::size_t row = 0; row < layers.size(); ++row) {
+      if (share != nullptr && !share->mine(row)) continue;
+      sums[0] += layers[row].counted ? 0 : 1;
+      sums[1] += layers[row].thinned ? 1 : 0;
+      sums[2] += layers[row].found;
+      sums[3] += layers[row].bound;
     }
+    if (share != nullptr) MOESAIC_TRY(share->sum(sums, {}));
+    sum.counted = sum.counted && sums[0] == 0;
+    sum.thinned = sums[1] > 0;
+    sum.found = sums[2];
+    sum.bound = sums[3];
+    return {};
+  }
+
+  /// Where rows are counted the answer stands beside a bound, and may be proven by it.
+  static void judge(const RowCopies& sum, const Topology& topology, Solution& solution) {
     if (!sum.counted) return;
     const bool proven = sum.found == sum.bound && !sum.thinned;
     // GPU copies inside a node have no bound.

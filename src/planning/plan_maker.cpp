@@ -13,6 +13,20 @@
 namespace moesaic::planning {
 namespace {
 
+/// Layers dealt out to the ranks in turn.
+class CommShare final : public placement::LayerShare {
+ public:
+  explicit CommShare(comm::Comm& comm) : comm_(comm) {}
+  bool mine(std::size_t row) const override { return row % comm_.size() == comm_.rank(); }
+  Status sum(std::span<std::int64_t> values, const Status& mine) const override {
+    MOESAIC_TRY(comm::agree(comm_, mine));
+    return comm_.all_sum(values);
+  }
+
+ private:
+  comm::Comm& comm_;
+};
+
 placement::Problem problem_of(const placement::Demand& demand, const Topology& topology,
                               const PlaceOptions& options, ThreadPool& pool) {
   return {.demand = demand,
@@ -52,7 +66,10 @@ artifact::Plan plan_of(placement::Solution solution, const trace::Trace& trace, 
 Result<placement::Solution> place(const Split& split, const PlaceOptions& options, ThreadPool& pool) {
   MOESAIC_ASSIGN(const placement::Algorithm* const algorithm, placement::find_algorithm(options.algorithm));
   const TraceDemand demand(split.planned(), split.planned_homes().of_request, split.loads());
-  return algorithm->place(problem_of(demand, split.options().topology, options, pool));
+  const CommShare share(*options.comm);
+  placement::Problem problem = problem_of(demand, split.options().topology, options, pool);
+  if (options.comm->size() > 1) problem.share = &share;
+  return algorithm->place(problem);
 }
 
 Result<std::vector<NamedScore>> score_tokens(const evaluate::SelectedTokens& tokens, const Homes& homes,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "artifact/plan.hpp"
+#include "comm/comm.hpp"
 #include "core/result.hpp"
 #include "core/thread_pool.hpp"
 #include "evaluate/score.hpp"
@@ -23,6 +24,7 @@ struct PlaceOptions {
   std::uint64_t effort = 1;
   std::size_t expert_groups = 1;
   double max_imbalance = 0;
+  comm::Comm* comm = &comm::one_rank();  ///< ranks that share the layers; each makes the same plan
   bool per_expert = false;  ///< optimise copies per row (low-latency kernels), else per distinct node
 };
 

@@ -160,6 +160,36 @@ class Replay(WithSample):
         self.assertFalse(out.exists())
 
 
+class SharedWork(WithSample):
+    """What several ranks make is what one makes, byte for byte."""
+
+    def test_a_plan(self):
+        for algorithm in ("moesaic", "patterns", "eplb"):
+            alone, shared = self.folder / "alone.json", self.folder / "shared.json"
+            words = ["plan", self.trace, "--nodes", 2, "--gpus-per-node", 2, "-a", algorithm, "--extra-slots", 8,
+                     "--force", "-o"]
+            done = run(moesaic, *words, alone)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            for n in (1, 2, 3):
+                done = ranks(n, *words, shared)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual(alone.read_bytes(), shared.read_bytes(), f"{algorithm}, {n} ranks")
+
+    def test_an_existing_plan_is_refused_once_and_kept(self):
+        before = self.plan.read_bytes()
+        done = ranks(2, "plan", self.trace, "--nodes", 2, "--gpus-per-node", 2, "-o", self.plan)
+        self.one_message(done, 2, "exists; give --force")
+        self.assertEqual(self.plan.read_bytes(), before)
+
+    def test_a_missing_shard_is_one_message_and_no_plan(self):
+        broken, out = self.folder / "broken-plan.zarr", self.folder / "none.json"
+        shutil.copytree(self.trace, broken)
+        (broken / "experts/c.0.0.0").unlink()
+        done = ranks(2, "plan", broken, "--nodes", 2, "--gpus-per-node", 2, "-o", out)
+        self.one_message(done, 2, "c.0.0.0")
+        self.assertFalse(out.exists())
+
+
 class PublicTraces(unittest.TestCase):
     """gpt-oss and Llama-4 on 4 nodes x 2 GPUs: a bounded number of requests."""
 
