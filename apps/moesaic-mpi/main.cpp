@@ -21,6 +21,7 @@ int run(moesaic::comm::MpiJob& job, int argc, char** argv) {
   app::Context context{.files = io::real_files(), .status = {}, .comm = job.comm()};
   app::add_replay(app, context);
   app::add_plan(app, context);
+  app::add_profile(app, context);
   return app::run_program(app, context, argc, argv);
 }
 

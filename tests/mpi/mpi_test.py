@@ -175,6 +175,17 @@ class SharedWork(WithSample):
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertEqual(alone.read_bytes(), shared.read_bytes(), f"{algorithm}, {n} ranks")
 
+    def test_a_profile(self):
+        alone, shared = self.folder / "alone.json", self.folder / "shared.json"
+        done = run(moesaic, "profile", self.trace, "--json", alone)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        text = done.stdout
+        for n in (1, 2, 3):
+            done = ranks(n, "profile", self.trace, "--json", shared)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(alone.read_bytes(), shared.read_bytes(), f"{n} ranks")
+            self.assertEqual(text, done.stdout, "printed once, as one rank prints it")
+
     def test_an_existing_plan_is_refused_once_and_kept(self):
         before = self.plan.read_bytes()
         done = ranks(2, "plan", self.trace, "--nodes", 2, "--gpus-per-node", 2, "-o", self.plan)
