@@ -8,6 +8,7 @@
 #include "artifact/plan.hpp"
 #include "core/clock.hpp"
 #include "plan_options.hpp"
+#include "replay_page.hpp"
 #include "replay_work.hpp"
 #include "report/table.hpp"
 #include "score_table.hpp"
@@ -16,7 +17,7 @@ namespace moesaic::app {
 namespace {
 
 struct Options {
-  std::string plan, trace, json, model, mode = "dedup", wire = "bf16", compute = "on";
+  std::string plan, trace, json, html, model, mode = "dedup", wire = "bf16", compute = "on";
   std::optional<std::string> dispatch;
   std::optional<std::size_t> hidden, intermediate;
   std::size_t scale = 16, batch_tokens = 64, check_tokens = 8;
@@ -145,6 +146,7 @@ Status judge(const replay::Report& report, const PredictedCopies& predicted) {
 
 Status run(Context& context, const Options& options) {
   comm::Comm& comm = context.comm;
+  if (!options.html.empty()) MOESAIC_TRY(report::can_render());
   const auto inputs = open_inputs(context, options);
   MOESAIC_TRY(comm::agree(comm, inputs ? Status() : Status(tl::unexpected(inputs.error()))));
   MOESAIC_ASSIGN(const replay::Options replayed, replay_options(options, inputs->plan, inputs->trace));
@@ -174,7 +176,12 @@ Status run(Context& context, const Options& options) {
     said.insert(said.end(), work.said.begin(), work.said.end());
     if (comm.is_root()) print_notes(said);
   }
-  MOESAIC_TRY(comm::agree(comm, write_json(context, options.json, json)));
+  Status written = write_json(context, options.json, json);
+  if (written && comm.is_root() && !options.html.empty()) {
+    written = report::write(replay_page(report, predicted, options.plan, options.trace, work), context.files,
+                            options.html, true);
+  }
+  MOESAIC_TRY(comm::agree(comm, written));
   return judge(report, predicted);
 }
 
@@ -222,6 +229,7 @@ void add_replay(CLI::App& app, Context& context) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("--model", options->model,
                       "Model preset, for sizes (default: by the trace's model name)");
+  command->add_option("--html", options->html, "Write a page: bytes from rank to rank, time by layer");
   command->add_option("--json", options->json, "Write everything as JSON; - = stdout, and no table");
   run_when_chosen(*command, context, [&context, options] { return run(context, *options); });
 }

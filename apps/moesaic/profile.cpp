@@ -108,13 +108,14 @@ Status write_page(Context& context, const Options& options, const report::Page& 
 
 Result<profile::Profile> profiled(Context& context, const Options& options, const std::string& path,
                                   ThreadPool& pool) {
-  MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(context.files, path));
+  const auto trace = trace::Trace::open(context.files, path);
+  MOESAIC_TRY(comm::agree(context.comm, trace ? Status() : Status(tl::unexpected(trace.error()))));
   progress("profiling " + path);
   profile::Options asked = options.profile;
   asked.on_layer = [&](std::size_t done, std::size_t of) {
     progress(fmt::format("profiling {}: layer {} of {}", path, done, of));
   };
-  auto result = profile::profile_trace(trace, asked, pool);
+  auto result = profile::profile_trace(*trace, asked, pool, context.comm);
   progress_done();
   return result;
 }
@@ -122,6 +123,7 @@ Result<profile::Profile> profiled(Context& context, const Options& options, cons
 Status run_comparison(Context& context, const Options& options, ThreadPool& pool) {
   MOESAIC_ASSIGN(const profile::Profile a, profiled(context, options, options.compared_with, pool));
   MOESAIC_ASSIGN(const profile::Profile b, profiled(context, options, options.trace, pool));
+  if (!context.comm.is_root()) return {};  // the root prints and writes
   const profile::Comparison comparison = profile::compare(a, b);
   if (options.json != "-") {
     fmt::print("A: {}\nB: {}\n\n", options.compared_with, options.trace);
@@ -139,6 +141,7 @@ Status run(Context& context, const Options& options) {
   ThreadPool pool(options.threads);
   if (!options.compared_with.empty()) return run_comparison(context, options, pool);
   MOESAIC_ASSIGN(const profile::Profile result, profiled(context, options, options.trace, pool));
+  if (!context.comm.is_root()) return {};  // the root prints and writes
   if (options.json != "-") print(options, result);
   MOESAIC_TRY(write_page(context, options, profile_page(result, options.trace)));
   return write_json(context, options.json, profile::to_json(result));

@@ -44,8 +44,7 @@ void write_trace(io::FileSystem& files) {
 Result<std::string> profiled(io::FileSystem& files, comm::Comm& comm) {
   MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(files, "/t.zarr"));
   ThreadPool pool(1);
-  MOESAIC_ASSIGN(const Profile profile,
-                 profile_trace(trace, {.batches = {4, 16}, .steps = 20}, pool, comm));
+  MOESAIC_ASSIGN(const Profile profile, profile_trace(trace, {.batches = {4, 16}, .steps = 20}, pool, comm));
   return to_json(profile).dump(1);
 }
 
