@@ -42,12 +42,14 @@ class Store {
   Result<std::string> plan(const PlaceOptions& options) const {
     MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(files_, "/t.zarr"));
     ThreadPool pool(1);
-    MOESAIC_ASSIGN(
-        const Split split,
-        Split::make(trace, {.topology = {2, 2}, .from = {.prefill = false, .fraction = 0.5}, .unseen = {}},
-                    pool));
-    MOESAIC_ASSIGN(const artifact::Plan plan,
-                   make_plan(split, options, {.objective = options.objective, .comm = options.comm}, pool));
+    SplitOptions split_options;
+    split_options.topology = {2, 2};
+    split_options.from = {.prefill = false, .fraction = 0.5};
+    MOESAIC_ASSIGN(const Split split, Split::make(trace, split_options, pool));
+    evaluate::ScoreOptions score;
+    score.objective = options.objective;
+    score.comm = options.comm;
+    MOESAIC_ASSIGN(const artifact::Plan plan, make_plan(split, options, score, pool));
     return artifact::to_json(plan);
   }
 
@@ -61,7 +63,11 @@ TEST(SharedPlan, RanksThatShareTheLayersMakeThePlanOfOne) {
   const Store store;
   for (const std::string algorithm : {"linear", "eplb", "random", "patterns", "moesaic"}) {
     for (const bool per_expert : {false, true}) {
-      PlaceOptions options{.algorithm = algorithm, .slots_per_gpu = 3, .seed = 3, .per_expert = per_expert};
+      PlaceOptions options;
+      options.algorithm = algorithm;
+      options.slots_per_gpu = 3;
+      options.seed = 3;
+      options.per_expert = per_expert;
       options.max_imbalance = 1.2;
       const auto alone = store.plan(options);
       ASSERT_TRUE(alone) << alone.error().message;
