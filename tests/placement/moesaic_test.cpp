@@ -72,7 +72,7 @@ TEST(Moesaic, ReplicasSaveCopiesUnderTheLocalRule) {
   Problem problem{
       .demand = demand, .topology = {.nodes = 4, .gpus_per_node = 1}, .slots_per_gpu = 4, .objective = {}};
   std::int64_t before = std::numeric_limits<std::int64_t>::max();
-  for (const std::size_t slots : {4, 6, 8, 16}) {
+  for (const std::size_t slots : {4U, 6U, 8U, 16U}) {
     problem.slots_per_gpu = slots;
     const auto plan = moesaic().place(problem);
     ASSERT_TRUE(plan) << plan.error().message;
