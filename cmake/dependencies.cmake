@@ -20,3 +20,5 @@ endif()
 # Asio and Beast are headers; TLS is OpenSSL's.
 find_package(Boost 1.81 REQUIRED)
 find_package(OpenSSL REQUIRED)
+find_path(METIS_INCLUDE_DIR metis.h REQUIRED)
+find_library(METIS_LIBRARY metis REQUIRED)

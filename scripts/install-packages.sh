@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build ccache mold pkg-config git ca-certificates
   libzstd-dev libxxhash-dev libsimdjson-dev nlohmann-json3-dev libarchive-dev libyaml-cpp-dev
-  libcli11-dev libfmt-dev libexpected-dev libopenblas-dev libboost1.81-dev libssl-dev
+  libcli11-dev libfmt-dev libexpected-dev libopenblas-dev libboost1.81-dev libssl-dev libmetis-dev
   libgtest-dev librapidcheck-dev libbenchmark-dev
   clang-format-19 python3 python3-jsonschema xz-utils nodejs npm
 )

@@ -9,8 +9,20 @@
 namespace moesaic::placement {
 
 std::span<const Algorithm* const> algorithms() {
-  static const std::array kAll = {&linear(),         &round_robin(), &random_placement(),
-                                  &eplb_algorithm(), &patterns(),    &moesaic()};
+  static const std::array kAll = {&linear(),
+                                  &round_robin(),
+                                  &random_placement(),
+                                  &eplb_algorithm(),
+                                  &deepseek_vec_algorithm(),
+                                  &trtllm_algorithm(),
+                                  &vllm_eplb(),
+                                  &swift(),
+                                  &trtllm_cooccurrence(),
+                                  &greedy_coactivation(),
+                                  &metis(),
+                                  &tacg(),
+                                  &patterns(),
+                                  &moesaic()};
   return kAll;
 }
 

@@ -37,6 +37,9 @@ class Demand {
   virtual std::span<const double> loads() const = 0;
   /// False for a counts-only trace: then only load-based algorithms can plan.
   virtual bool has_tokens() const = 0;
+  /// Domain code of every segment's request, in the segments' order, the
+  /// same for every layer; empty: no labels.
+  virtual std::span<const std::uint32_t> domains() const { return {}; }
   /// REQUIRES: has_tokens(). Cost: reads the layer.
   virtual Result<LayerDemand> layer(std::size_t row) const = 0;
 };
@@ -59,8 +62,11 @@ struct Problem {
   std::uint64_t seed = 0;
   std::size_t expert_groups = 1;  ///< G of DeepSeek's group-limited routing (EPLB's hierarchical policy)
   double max_imbalance = 0;       ///< --max-imbalance, per layer on nodes and GPUs; 0 = no limit
-  bool per_expert = false;     ///< copies are counted per row (low-latency kernels), else per distinct node
-  std::uint64_t effort = 1;    ///< work units, multiplies an algorithm's search
+  bool per_expert = false;   ///< copies are counted per row (low-latency kernels), else per distinct node
+  std::uint64_t effort = 1;  ///< work units, multiplies an algorithm's search
+  /// The running placement, for algorithms that change one: same topology, layers and slots. nullptr =
+  /// start from `linear`.
+  const Placement* from = nullptr;
   ThreadPool* pool = nullptr;  ///< nullptr = on the caller
   const LayerShare* share = nullptr;  ///< nullptr = this rank plans every layer
 };

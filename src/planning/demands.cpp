@@ -6,7 +6,16 @@ namespace moesaic::planning {
 
 TraceDemand::TraceDemand(const evaluate::SelectedTokens& tokens, std::span<const HomeId> homes,
                          std::vector<double> loads)
-    : tokens_(tokens), segments_(tokens.segments(homes)), loads_(std::move(loads)) {}
+    : tokens_(tokens), segments_(tokens.segments(homes)), loads_(std::move(loads)) {
+  const trace::RequestTable& requests = tokens.source().requests();
+  bool labelled = false;
+  for (const traffic::Segment& segment : segments_) {
+    const std::uint16_t code = requests.domain[segment.request];
+    labelled = labelled || !requests.domains[code].empty();
+    domains_.push_back(code);
+  }
+  if (!labelled) domains_.clear();
+}
 
 Result<placement::LayerDemand> TraceDemand::layer(std::size_t row) const {
   MOESAIC_ASSIGN(std::vector<ExpertId> experts, tokens_.read_layer(row));

@@ -18,11 +18,13 @@ class TraceDemand final : public placement::Demand {
   const ModelShape& shape() const override { return tokens_.source().shape(); }
   std::span<const double> loads() const override { return loads_; }
   bool has_tokens() const override { return true; }
+  std::span<const std::uint32_t> domains() const override { return domains_; }
   Result<placement::LayerDemand> layer(std::size_t row) const override;
 
  private:
   const evaluate::SelectedTokens& tokens_;
   std::vector<traffic::Segment> segments_;
+  std::vector<std::uint32_t> domains_;  ///< by segment; empty when no request has a label
   std::vector<double> loads_;
 };
 

@@ -48,7 +48,8 @@ TEST(Algorithms, AreFoundByNameAndTheErrorListsThem) {
   }
   const auto none = find_algorithm("best");
   ASSERT_FALSE(none);
-  EXPECT_NE(none.error().message.find("linear, round-robin, random, eplb, patterns"), std::string::npos)
+  EXPECT_NE(none.error().message.find("linear, round-robin, random, eplb, deepseek-vec, trtllm"),
+            std::string::npos)
       << none.error().message;
 }
 
