@@ -6,6 +6,8 @@
 #include "placement/algorithms.hpp"
 #include "placement/coactivation.hpp"
 #include "placement/fill.hpp"
+#include "placement/preference.hpp"
+#include "solve/transport.hpp"
 
 namespace moesaic::placement {
 namespace {
@@ -66,6 +68,26 @@ std::vector<std::int64_t> reweighted(const Families& families, std::size_t exper
   return weight;
 }
 
+/// Groups of experts to the nodes whose own tokens want them most, one group a node: the families' primary
+/// locations. Exact (a transport problem).
+Status match_to_nodes(const Problem& problem, const traffic::LayerTokens& tokens, std::size_t experts,
+                      std::span<std::uint32_t> node_of) {
+  const std::size_t nodes = problem.topology.nodes;
+  const std::vector<std::int64_t> wanted = rows_by_node(
+      rows_by_gpu(tokens, problem.topology, problem.objective.attention, experts), problem.topology, experts);
+  std::vector<std::int64_t> costs(nodes * nodes);  // [groups, nodes]
+  for (std::size_t e = 0; e < experts; ++e) {
+    for (std::size_t node = 0; node < nodes; ++node)
+      costs[node_of[e] * nodes + node] -= wanted[node * experts + e];
+  }
+  const std::vector<std::int64_t> one_each(nodes, 1);
+  MOESAIC_ASSIGN(const solve::TransportResult match,
+                 solve::transport(
+                     {.items = nodes, .bins = nodes, .costs = costs, .capacities = one_each, .prices = {}}));
+  for (std::uint32_t& node : node_of) node = match.bin_of_item[node];
+  return {};
+}
+
 /// GESR: an expert is as generic as its weakest family says: the least, over families, of its co-activation
 /// degree in units of the family's mean degree.
 std::vector<double> centrality(const Families& families, std::size_t experts) {
@@ -99,8 +121,11 @@ class Tacg final : public Algorithm {
           MOESAIC_ASSIGN(const LayerDemand layer, problem.demand.layer(row));
           const Families families = families_of(layer, domains, shape.top_k, shape.experts);
           const std::vector<float> loads = layer_loads(problem.demand, row);
-          lay_out(problem, loads,
-                  grow_nodes(reweighted(families, shape.experts), loads, problem.topology.nodes),
+          std::vector<std::uint32_t> node_of =
+              grow_nodes(reweighted(families, shape.experts), loads, problem.topology.nodes);
+          MOESAIC_TRY(
+              match_to_nodes(problem, layer.view(shape.layers[row], shape.top_k), shape.experts, node_of));
+          lay_out(problem, loads, node_of,
                   generic_copies(centrality(families, shape.experts), problem.topology.nodes, slots.size()),
                   slots);
           return {};

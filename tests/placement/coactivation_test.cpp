@@ -93,16 +93,21 @@ TEST(CoactivationMethods, FillEverySlotOnceTheExpertsHaveOneAndKeepCopiesApart) 
   }
 }
 
-TEST(Tacg, WithoutLabelsItIsPlainCoactivation) {
-  const testing::PlantedDemand demand({.layers = 1, .experts = 16, .homes = 4, .requests = 40});
-  const Problem problem{
-      .demand = demand, .topology = {.nodes = 4, .gpus_per_node = 2}, .slots_per_gpu = 2, .objective = {}};
-  const auto plain = greedy_coactivation().place(problem);
-  const auto family = tacg().place(problem);
-  ASSERT_TRUE(plain && family);
-  EXPECT_EQ(plain->placement, family->placement);
-  ASSERT_EQ(family->notes.size(), 1u);
-  EXPECT_NE(family->notes[0].find("no domain labels"), std::string::npos);
+TEST(Tacg, WithoutLabelsItSaysSoAndPutsGroupsWhereTheirTokensLive) {
+  // Clique 0 lives on node 1 and clique 1 on node 0.
+  std::vector<ExpertId> tokens;
+  std::vector<HomeId> homes;
+  for (std::size_t t = 0; t < 64; ++t) {
+    for (std::size_t i = 0; i < 2; ++i) tokens.push_back(ExpertId((t / 2 + i) % 4 * 2 + t % 2));
+    homes.push_back(HomeId(1 - t % 2));
+  }
+  const testing::FakeDemand demand(1, 8, 2, tokens, homes);
+  const auto plan = tacg().place(
+      {.demand = demand, .topology = {.nodes = 2, .gpus_per_node = 1}, .slots_per_gpu = 4, .objective = {}});
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_EQ(on_node(plan->placement, 1), (std::set<std::size_t>{0, 2, 4, 6}));
+  ASSERT_EQ(plan->notes.size(), 1u);
+  EXPECT_NE(plan->notes[0].find("no domain labels"), std::string::npos);
 }
 
 /// FakeDemand with a family for every token.
