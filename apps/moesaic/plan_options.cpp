@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "placement/algorithm.hpp"
@@ -49,10 +50,40 @@ void PlanOptions::add_planning(CLI::App& command) {
       .add_option("--optimize", optimize,
                   "Copies that count: dedup (one a node, prefill) or per-expert (one a row, low latency)")
       ->capture_default_str();
+  command
+      .add_option("--domains", domains,
+                  "Only requests of these domains (comma-separated); !A,B = all but A and B")
+      ->delimiter(',');
   command.add_option("--effort", effort, "Work units of a search")->capture_default_str();
   command.add_option("--seed", seed, "Seed of the held-out split and of random choices")
       ->capture_default_str();
 }
+
+namespace {
+
+/// Codes of the domains that --domains names.
+Result<std::vector<std::uint16_t>> domain_codes(std::vector<std::string> names, const trace::Trace& trace) {
+  const bool but = !names.empty() && names.front().starts_with('!');
+  if (but) names.front().erase(0, 1);
+  const std::vector<std::string>& known = trace.requests().domains;
+  std::vector<bool> named(known.size());
+  for (const std::string& name : names) {
+    const auto found = std::ranges::find(known, name);
+    if (found == known.end()) {
+      return bad_input(fmt::format("--domains {}: {} has no such domain; `moesaic info` lists its {}.", name,
+                                   trace.path(), known.size()));
+    }
+    named[static_cast<std::size_t>(found - known.begin())] = true;
+  }
+  std::vector<std::uint16_t> codes;
+  for (std::size_t code = 0; code < known.size(); ++code) {
+    if (named[code] != but) codes.push_back(static_cast<std::uint16_t>(code));
+  }
+  if (codes.empty()) return bad_input("--domains: leaves no domain; name fewer after the !.");
+  return codes;
+}
+
+}  // namespace
 
 Result<planning::PlaceOptions> place_options(const PlanOptions& options, const Resolved& resolved,
                                              const std::string& algorithm) {
@@ -110,6 +141,9 @@ Result<Resolved> resolve(const PlanOptions& options, const trace::Trace& trace) 
     }
     if (options.predict_from) {
       MOESAIC_ASSIGN(chosen.from, parse_predict_from(*options.predict_from));
+    }
+    if (!options.domains.empty()) {
+      MOESAIC_ASSIGN(resolved.split.domains, domain_codes(options.domains, trace));
     }
     resolved.split.phase = chosen.phase;
     resolved.split.from = chosen.from;

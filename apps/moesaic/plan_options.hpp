@@ -31,6 +31,7 @@ struct PlanOptions {
   std::uint64_t seed = 0, effort = 1;
   double max_imbalance = 0;
   std::string optimize = "dedup";
+  std::vector<std::string> domains;
 
   void add_topology(CLI::App& command);
   void add_scoring(CLI::App& command);

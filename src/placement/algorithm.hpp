@@ -64,8 +64,8 @@ struct Problem {
   double max_imbalance = 0;       ///< --max-imbalance, per layer on nodes and GPUs; 0 = no limit
   bool per_expert = false;   ///< copies are counted per row (low-latency kernels), else per distinct node
   std::uint64_t effort = 1;  ///< work units, multiplies an algorithm's search
-  /// The running placement, for algorithms that change one: same topology, layers and slots. nullptr =
-  /// start from `linear`.
+  /// The running placement, for algorithms that change one (swift, vllm-eplb; moesaic without replicas
+  /// searches from it): same topology, layers and slots. nullptr = there is none.
   const Placement* from = nullptr;
   ThreadPool* pool = nullptr;  ///< nullptr = on the caller
   const LayerShare* share = nullptr;  ///< nullptr = this rank plans every layer

@@ -31,6 +31,7 @@ class LayerPlan {
  public:
   LayerPlan(const Problem& problem, std::size_t row)
       : problem_(problem),
+        row_(row),
         topology_(problem.topology),
         experts_(problem.demand.shape().experts),
         node_slots_(problem.slots_per_gpu * topology_.gpus_per_node),
@@ -52,7 +53,7 @@ class LayerPlan {
           token_patterns(tokens, topology_, problem_.objective.attention, experts_, options);
       classes_ = {RowClass{}};
       const PatternTable nodes = at_nodes(sources);
-      const auto node_of = partition(nodes, loads_, topology_.nodes);
+      const auto node_of = partition(nodes, loads_, topology_.nodes, running_nodes());
       for (std::size_t e = 0; e < experts_; ++e) holders_.push_back({node_of[e]});
       fill_nodes(sources, loads_, slots);
       return row_copies(tokens, options, nodes, connectivity_cost(nodes, node_of));
@@ -144,12 +145,18 @@ class LayerPlan {
 
   /// Tabu search from an even, a demand-driven and random starts. `bins` is how many parts share the
   /// layer's whole load: the mean the limit refers to.
+  /// With a running assignment the search starts there and nowhere else, so that it ends near.
   std::vector<std::uint16_t> partition(const PatternTable& table, std::span<const std::int64_t> loads,
-                                       std::size_t bins) {
+                                       std::size_t bins, std::vector<std::uint16_t> running = {}) {
     std::vector<std::vector<std::uint16_t>> starts{balanced_assignment(loads, table.part_count)};
     if (table.part_count == 1) return starts[0];
     const Loads limits{.of_item = loads,
                        .limit = std::max(limit(bins), largest_load(loads, starts[0], table.part_count))};
+    if (!running.empty()) {
+      starts = {std::move(running)};
+      return search_partition(table, limits, starts, {.iterations = 1000 * problem_.effort, .stale = 200},
+                              random_);
+    }
     starts.push_back(demand_assignment(table, loads.size() / table.part_count));
     for (std::uint64_t i = 0; i < problem_.effort; ++i) {
       starts.push_back(starts[0]);
@@ -157,6 +164,37 @@ class LayerPlan {
     }
     return search_partition(table, limits, starts, {.iterations = 1000 * problem_.effort, .stale = 200},
                             random_);
+  }
+
+  /// Node of every expert in the running placement; empty without one.
+  std::vector<std::uint16_t> running_nodes() const {
+    if (problem_.from == nullptr) return {};
+    std::vector<std::uint16_t> nodes(experts_);
+    const auto slots = problem_.from->layer(row_);
+    for (std::size_t s = 0; s < slots.size(); ++s)
+      nodes[index(slots[s])] = node_of_gpu_[s / problem_.slots_per_gpu];
+    return nodes;
+  }
+  /// GPU, by index in the node, of every expert in members_: the one it is on, else the first with room.
+  std::vector<std::uint16_t> running_gpus(std::size_t node) const {
+    if (problem_.from == nullptr) return {};
+    constexpr std::uint16_t kNone = 0xFFFF;
+    const std::size_t per_gpu = problem_.slots_per_gpu;
+    const auto slots = problem_.from->layer(row_).subspan(node * node_slots_, node_slots_);
+    std::vector<std::uint16_t> gpus;
+    std::vector<std::size_t> room(topology_.gpus_per_node, per_gpu);
+    for (const std::size_t e : members_) {
+      const auto slot = static_cast<std::size_t>(std::ranges::find(slots, ExpertId(e)) - slots.begin());
+      gpus.push_back(slot < slots.size() ? static_cast<std::uint16_t>(slot / per_gpu) : kNone);
+      if (gpus.back() != kNone) --room[gpus.back()];
+    }
+    for (std::uint16_t& gpu : gpus) {
+      if (gpu != kNone) continue;
+      gpu = static_cast<std::uint16_t>(std::ranges::find_if(room, [](std::size_t r) { return r > 0; }) -
+                                       room.begin());
+      --room[gpu];
+    }
+    return gpus;
   }
 
   void fill_nodes(const PatternTable& sources, std::span<const std::int64_t> item_loads,
@@ -203,7 +241,8 @@ class LayerPlan {
         project(sources, new_item, loads.size(), homes_inside(node), topology_.gpus_per_node);
     if (!twice) {
       Holders result;
-      for (const std::uint16_t gpu : partition(table, loads, topology_.gpus())) result.push_back({gpu});
+      for (const std::uint16_t gpu : partition(table, loads, topology_.gpus(), running_gpus(node)))
+        result.push_back({gpu});
       return result;
     }
     const ReplicaProblem problem{.table = table,
@@ -279,6 +318,7 @@ class LayerPlan {
   }
 
   const Problem& problem_;
+  std::size_t row_;
   const Topology& topology_;
   std::size_t experts_, node_slots_;
   bool replicas_;

@@ -38,6 +38,7 @@ placement::Problem problem_of(const placement::Demand& demand, const Topology& t
           .max_imbalance = options.max_imbalance,
           .per_expert = options.per_expert,
           .effort = options.effort,
+          .from = options.from,
           .pool = &pool};
 }
 
@@ -117,9 +118,31 @@ Json score_json(std::span<const NamedScore> scores, bool layers) {
   return json;
 }
 
+Result<Changed> change(const Split& split, const PlaceOptions& options, const Placement& from,
+                       std::size_t max_moves, ThreadPool& pool) {
+  PlaceOptions told = options;
+  told.from = &from;
+  MOESAIC_ASSIGN(placement::Solution goal, place(split, told, pool));
+  const TraceDemand demand(split.planned(), split.planned_homes().of_request, split.loads());
+  const placement::Problem problem = problem_of(demand, split.options().topology, told, pool);
+  MOESAIC_ASSIGN(placement::Replan replan, placement::replan(problem, goal.placement, max_moves));
+  Changed changed{.solution = {.placement = placement::keep_slots(from, replan.placement), .notes = {}},
+                  .transfers = {},
+                  .moves_to_goal = replan.moves_to_goal,
+                  .curve = std::move(replan.curve)};
+  changed.transfers = placement::transfers(from, changed.solution.placement);
+  return changed;
+}
+
 Result<artifact::Plan> make_plan(const Split& split, const PlaceOptions& options,
                                  const evaluate::ScoreOptions& score, ThreadPool& pool) {
   MOESAIC_ASSIGN(placement::Solution solution, place(split, options, pool));
+  return plan_with(split, std::move(solution), options, score, pool);
+}
+
+Result<artifact::Plan> plan_with(const Split& split, placement::Solution solution,
+                                 const PlaceOptions& options, const evaluate::ScoreOptions& score,
+                                 ThreadPool& pool) {
   const NamedPlacement own[] = {{options.algorithm, &solution.placement}};
   MOESAIC_ASSIGN(const std::vector<NamedScore> scores, score_split(split, own, true, options, score, pool));
   const trace::Trace& trace = split.planned().source();

@@ -11,6 +11,8 @@
 #include "core/thread_pool.hpp"
 #include "evaluate/score.hpp"
 #include "placement/algorithm.hpp"
+#include "placement/replan.hpp"
+#include "placement/transfers.hpp"
 #include "planning/split.hpp"
 #include "trace/trace.hpp"
 
@@ -25,6 +27,7 @@ struct PlaceOptions {
   std::size_t expert_groups = 1;
   double max_imbalance = 0;
   comm::Comm* comm = &comm::one_rank();  ///< ranks that share the layers; each makes the same plan
+  const Placement* from = nullptr;       ///< the running placement, for algorithms that change one
   bool per_expert = false;  ///< optimise copies per row (low-latency kernels), else per distinct node
 };
 
@@ -57,7 +60,23 @@ Result<std::vector<NamedScore>> score_tokens(const evaluate::SelectedTokens& tok
 /// {"<own keys>": ..., "baselines": {name: {...}}}: scores[0] is the plan's, the others baselines.
 Json score_json(std::span<const NamedScore> scores, bool layers);
 
-/// A whole plan of a token trace, its held-out score and baselines inside.
+/// A running placement changed within a budget.
+struct Changed {
+  placement::Solution solution;
+  placement::Transfers transfers;
+  std::size_t moves_to_goal = 0;              ///< that the whole gain would need
+  std::vector<placement::ReplanPoint> curve;  ///< of gain over moves, on the planning tokens
+};
+/// `from` towards what options.algorithm makes of the split, at most `max_moves` experts moved. Errors: as
+/// placement::replan().
+Result<Changed> change(const Split& split, const PlaceOptions& options, const Placement& from,
+                       std::size_t max_moves, ThreadPool& pool);
+
+/// A whole plan of a token trace, its held-out score and baselines inside: of `solution`, or (make_plan) of
+/// what the algorithm makes.
+Result<artifact::Plan> plan_with(const Split& split, placement::Solution solution,
+                                 const PlaceOptions& options, const evaluate::ScoreOptions& score,
+                                 ThreadPool& pool);
 Result<artifact::Plan> make_plan(const Split& split, const PlaceOptions& options,
                                  const evaluate::ScoreOptions& score, ThreadPool& pool);
 

@@ -2,9 +2,25 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "grouping/patterns_groups.hpp"
 
 namespace moesaic::planning {
+namespace {
+
+std::vector<std::uint32_t> requests_of(const trace::RequestTable& table, const SplitOptions& options,
+                                       RequestSet set) {
+  std::vector<std::uint32_t> rows = select_requests(table.id, table.domain, set, options.seed);
+  if (!options.domains.empty()) {
+    std::erase_if(rows, [&](std::uint32_t r) {
+      return std::ranges::find(options.domains, table.domain[r]) == options.domains.end();
+    });
+  }
+  return rows;
+}
+
+}  // namespace
 
 Result<Split> Split::make(const trace::Trace& trace, const SplitOptions& options, ThreadPool& pool) {
   const trace::RequestTable& table = trace.requests();
@@ -15,16 +31,14 @@ Result<Split> Split::make(const trace::Trace& trace, const SplitOptions& options
   Split split;
   split.options_ = options;
   split.planned_ = std::make_unique<evaluate::SelectedTokens>(
-      trace, evaluate::TokenChoice{
-                 .requests = select_requests(table.id, table.domain, options.planned_on, options.seed),
-                 .phase = options.phase,
-                 .from = options.from,
-                 .score_predicted = true});
+      trace, evaluate::TokenChoice{.requests = requests_of(table, options, options.planned_on),
+                                   .phase = options.phase,
+                                   .from = options.from,
+                                   .score_predicted = true});
   split.scored_ = std::make_unique<evaluate::SelectedTokens>(
       trace,
-      evaluate::TokenChoice{.requests = select_requests(table.id, table.domain, scored_set, options.seed),
-                            .phase = options.phase,
-                            .from = options.from});
+      evaluate::TokenChoice{
+          .requests = requests_of(table, options, scored_set), .phase = options.phase, .from = options.from});
   if (split.planned().requests().size() < homes) {
     return bad_input(
         fmt::format("{}: {} requests to plan on (--requests {}), expected at least one a home, {}; "
@@ -37,10 +51,28 @@ Result<Split> Split::make(const trace::Trace& trace, const SplitOptions& options
                     "--predict-from.",
                     trace.path(), name(options.phase)));
   }
-  MOESAIC_ASSIGN(const std::vector<float> predict, split.planned().usage(evaluate::Part::kPredict, pool));
-  MOESAIC_ASSIGN(const std::vector<float> decode, split.planned().usage(evaluate::Part::kScore, pool));
+  if (options.assigner != nullptr) {
+    split.assigner_ = *options.assigner;
+    MOESAIC_TRY(signature::bind(split.assigner_.space, shape));
+    MOESAIC_ASSIGN(split.planned_homes_,
+                   evaluate::unseen_homes(split.planned(), split.assigner_, options.topology,
+                                          options.attention, options.unseen, pool));
+  } else {
+    MOESAIC_TRY(split.group(pool));
+  }
+  MOESAIC_ASSIGN(split.scored_homes_,
+                 evaluate::unseen_homes(split.scored(), split.assigner_, options.topology, options.attention,
+                                        options.unseen, pool));
+  MOESAIC_ASSIGN(split.loads_, split.planned().loads(pool));
+  return split;
+}
+
+Status Split::group(ThreadPool& pool) {
+  const ModelShape& shape = planned().source().shape();
+  MOESAIC_ASSIGN(const std::vector<float> predict, planned().usage(evaluate::Part::kPredict, pool));
+  MOESAIC_ASSIGN(const std::vector<float> decode, planned().usage(evaluate::Part::kScore, pool));
   std::vector<std::int64_t> tokens;
-  for (const std::uint64_t count : split.planned().scored_per_request()) {
+  for (const std::uint64_t count : planned().scored_per_request()) {
     tokens.push_back(static_cast<std::int64_t>(count));
   }
   const auto view = [&](const std::vector<float>& values) {
@@ -50,16 +82,12 @@ Result<Split> Split::make(const trace::Trace& trace, const SplitOptions& options
                                                                              .predict = view(predict),
                                                                              .decode = view(decode),
                                                                              .tokens = tokens,
-                                                                             .topology = options.topology,
-                                                                             .attention = options.attention},
-                                                                            {.seed = options.seed}, pool));
-  split.planned_homes_ = std::move(groups.homes);
-  split.assigner_ = std::move(groups.assigner);
-  MOESAIC_ASSIGN(split.scored_homes_,
-                 evaluate::unseen_homes(split.scored(), split.assigner_, options.topology, options.attention,
-                                        options.unseen, pool));
-  MOESAIC_ASSIGN(split.loads_, split.planned().loads(pool));
-  return split;
+                                                                             .topology = options_.topology,
+                                                                             .attention = options_.attention},
+                                                                            {.seed = options_.seed}, pool));
+  planned_homes_ = std::move(groups.homes);
+  assigner_ = std::move(groups.assigner);
+  return {};
 }
 
 }  // namespace moesaic::planning

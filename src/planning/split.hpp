@@ -27,6 +27,10 @@ struct SplitOptions {
   Phase phase = Phase::kDecode;
   PredictFrom from = {};
   evaluate::UnseenOptions unseen;
+  std::vector<std::uint16_t> domains = {};  ///< only requests of these (codes); empty = all
+  /// Homes of planned and scored requests both come from this one, online; no new groups are made. For
+  /// changing a running plan, whose KV caches and groups stay. nullptr = group.
+  const signature::Assigner* assigner = nullptr;
 };
 
 /// REQUIRES: the trace outlives this. Immutable after make().
@@ -47,6 +51,9 @@ class Split {
 
  private:
   Split() = default;
+  /// Homes and assigner from the planned requests (arXiv:2604.23150, section 4.1).
+  Status group(ThreadPool& pool);
+
   SplitOptions options_;
   std::unique_ptr<evaluate::SelectedTokens> planned_, scored_;
   Homes planned_homes_, scored_homes_;

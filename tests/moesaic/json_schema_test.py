@@ -52,6 +52,10 @@ with tempfile.TemporaryDirectory() as folder:
     run("profile-compare", "profile", "--compare", "t.zarr", "t.zarr")
     planned = run("plan-result", "plan", "t.zarr", *where, "--extra-slots", "8", "-o", "plan.json")
     check(json.loads(pathlib.Path("plan.json").read_text()), "plan")
+    changed = run("plan-result", "plan", "t.zarr", *where, "--extra-slots", "8", "--from", "plan.json",
+                  "--max-moves", "3", "--seed", "1", "-o", "changed.json")
+    if changed["change"]["moves"] > 3:
+        sys.exit(f"--max-moves 3 moved {changed['change']['moves']}")
     evaluated = run("evaluate", "evaluate", "plan.json", "t.zarr", "--layers")
     run("compare", "compare", "t.zarr", *where, "--splits", "2")
     run("export", "export", "plan.json", "--to", "sglang", "-o", "sglang.json")

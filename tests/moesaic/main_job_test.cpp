@@ -69,11 +69,49 @@ TEST_F(MainJob, PlansThatAreBetterThanChanceOnRequestsTheyHaveNotSeen) {
 }
 
 TEST_F(MainJob, PlansAreTheSameBytesAtAnyThreadCount) {
-  for (const char* algorithm : {"linear", "round-robin", "random", "eplb", "patterns", "moesaic"}) {
+  for (const char* algorithm :
+       {"linear", "round-robin", "random", "eplb", "deepseek-vec", "trtllm", "vllm-eplb", "swift",
+        "trtllm-cooccurrence", "coactivation", "metis", "tacg", "patterns", "moesaic"}) {
     ASSERT_EQ(run_moesaic(plan(at("one.json"), {"-a", algorithm, "--threads", "1", "--force"})).exit_code, 0);
     ASSERT_EQ(run_moesaic(plan(at("two.json"), {"-a", algorithm, "--threads", "2", "--force"})).exit_code, 0);
     EXPECT_EQ(bytes(at("one.json")), bytes(at("two.json"))) << algorithm;
   }
+}
+
+TEST_F(MainJob, ARunningPlanIsChangedWithinItsBudget) {
+  ASSERT_EQ(run_moesaic(plan(at("linear.json"), {"--algorithm", "linear"})).exit_code, 0);
+  const auto change = [&](const std::string& output, const std::string& moves) {
+    const auto done = run_moesaic(
+        plan(output, {"--from", at("linear.json"), "--max-moves", moves, "--json", at("r.json")}));
+    EXPECT_EQ(done.exit_code, 0) << done.err;
+    EXPECT_NE(done.out.find("Against the running plan"), std::string::npos) << done.out;
+    const auto result = io::read_json(io::real_files(), at("r.json"));
+    EXPECT_TRUE(result);
+    return *result;
+  };
+  const Json none = change(at("none.json"), "0");
+  EXPECT_EQ(number(none, {"change", "moves"}), 0);
+  EXPECT_EQ(number(none, {"change", "before", "dedup", "node_copies_per_token_layer"}),
+            number(none, {"change", "after", "dedup", "node_copies_per_token_layer"}));
+  const Json all = change(at("all.json"), "100000");
+  EXPECT_GT(number(all, {"change", "moves"}), 0);
+  EXPECT_LT(number(all, {"change", "after", "dedup", "node_copies_per_token_layer"}),
+            number(all, {"change", "before", "dedup", "node_copies_per_token_layer"}));
+  const Json some = change(at("some.json"), "8");
+  EXPECT_LE(number(some, {"change", "moves"}), 8);
+}
+
+TEST_F(MainJob, ABudgetNeedsARunningPlanOfTheSameShape) {
+  const auto alone = run_moesaic(plan(at("p.json"), {"--max-moves", "3"}));
+  EXPECT_EQ(alone.exit_code, 2);
+  EXPECT_NE(alone.err.find("--from"), std::string::npos) << alone.err;
+  ASSERT_EQ(run_moesaic(plan(at("more.json"), {"--extra-slots", "8"})).exit_code, 0);
+  const auto other = run_moesaic(plan(at("p.json"), {"--from", at("more.json")}));
+  EXPECT_EQ(other.exit_code, 2);
+  EXPECT_NE(other.err.find("--slots-per-gpu"), std::string::npos) << other.err;
+  const auto domain = run_moesaic(plan(at("p.json"), {"--domains", "no-such-domain"}));
+  EXPECT_EQ(domain.exit_code, 2);
+  EXPECT_NE(domain.err.find("no-such-domain"), std::string::npos) << domain.err;
 }
 
 TEST_F(MainJob, ExportsToEveryEngineAndSaysHowToLaunchIt) {
