@@ -68,7 +68,8 @@ class ReplanPlanted : public ::testing::Test {
         problem_{.demand = demand_,
                  .topology = {.nodes = 4, .gpus_per_node = 1},
                  .slots_per_gpu = 4,
-                 .objective = {}},
+                 .objective = {},
+                 .max_imbalance = 10},  // no limit binds: the gain is copies alone
         from_(linear().place(problem_)->placement),
         goal_(moesaic().place(problem_)->placement) {
     problem_.from = &from_;
