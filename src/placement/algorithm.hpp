@@ -67,7 +67,7 @@ struct Problem {
   /// The running placement, for algorithms that change one (swift, vllm-eplb; moesaic without replicas
   /// searches from it): same topology, layers and slots. nullptr = there is none.
   const Placement* from = nullptr;
-  ThreadPool* pool = nullptr;  ///< nullptr = on the caller
+  ThreadPool* pool = nullptr;         ///< nullptr = on the caller
   const LayerShare* share = nullptr;  ///< nullptr = this rank plans every layer
 };
 
