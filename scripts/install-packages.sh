@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that building and testing need, where they are missing. Debian 12.
-# usage: scripts/install-packages.sh [nightly]
+# usage: scripts/install-packages.sh [browser | nightly]
 set -euo pipefail
 
 packages=(
@@ -10,9 +10,14 @@ packages=(
   libgtest-dev librapidcheck-dev libbenchmark-dev
   clang-format-19 python3 python3-jsonschema xz-utils nodejs npm
 )
-if [ "${1:-}" = nightly ]; then
-  packages+=(python3-numpy clang-19 clang-tidy-19 libclang-rt-19-dev valgrind time nginx-light wrk curl libopenmpi-dev openmpi-bin iproute2 chromium)
-fi
+case "${1:-}" in
+  browser) packages+=(chromium) ;;
+  nightly)
+    packages+=(
+      chromium python3-numpy clang-19 clang-tidy-19 libclang-rt-19-dev valgrind time
+      nginx-light wrk curl libopenmpi-dev openmpi-bin iproute2
+    ) ;;
+esac
 
 missing=()
 for package in "${packages[@]}"; do

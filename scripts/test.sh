@@ -7,12 +7,12 @@ cmake --preset release >/dev/null
 cmake --build --preset release
 # The outside reader of the store, npm's zarrita.
 if [ -f tests/zarrita/package-lock.json ]; then
-  npm ci --silent --no-audit --no-fund --prefix tests/zarrita
+  npm ci --loglevel=error --no-audit --no-fund --prefix tests/zarrita
 fi
 # The official client of the API that the gateway serves.
-npm ci --silent --no-audit --no-fund --prefix tests/openai
+npm ci --loglevel=error --no-audit --no-fund --prefix tests/openai
 # The pages in a browser.
 if command -v chromium >/dev/null; then
-  npm ci --silent --no-audit --no-fund --prefix tests/web
+  npm ci --loglevel=error --no-audit --no-fund --prefix tests/web
 fi
 ctest --preset release -j "$(nproc)"
