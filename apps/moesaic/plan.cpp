@@ -2,6 +2,7 @@
 #include <fmt/ranges.h>
 
 #include <chrono>
+#include <filesystem>
 #include <memory>
 
 #include "command.hpp"
@@ -80,10 +81,9 @@ std::string table_of(const artifact::Plan& plan) {
   return score_table(rows);
 }
 
-/// Experts that --max-moves or --max-bytes lets move.
-Result<std::size_t> budget(const Options& options, double expert_bytes, std::size_t slots) {
-  if (options.max_moves) return *options.max_moves;
-  if (!options.max_bytes) return slots;
+/// Experts that --max-moves or --max-bytes lets move; none = no bound.
+Result<std::optional<std::size_t>> budget(const Options& options, double expert_bytes) {
+  if (!options.max_bytes) return options.max_moves;
   if (expert_bytes <= 0) {
     return bad_input("--max-bytes: the size of an expert is not known; give --model, or --max-moves.");
   }
@@ -116,7 +116,7 @@ Result<artifact::Plan> change(Context& context, const Options& options, Resolved
   progress("finding homes with the running plan's assigner");
   MOESAIC_ASSIGN(const planning::Split split, planning::Split::make(trace, resolved.split, pool));
   const std::size_t slots = running.placement.all_slots().size();
-  MOESAIC_ASSIGN(const std::size_t moves, budget(options, resolved.expert_bytes, slots));
+  MOESAIC_ASSIGN(const std::optional<std::size_t> moves, budget(options, resolved.expert_bytes));
   progress("changing the running placement");
   MOESAIC_ASSIGN(planning::Changed changed, planning::change(split, told, running.placement, moves, pool));
   const evaluate::ScoreOptions score{.objective = told.objective,
@@ -126,7 +126,7 @@ Result<artifact::Plan> change(Context& context, const Options& options, Resolved
                                            {"(changed)", &changed.solution.placement}};
   MOESAIC_ASSIGN(const auto scores, planning::score_split(split, both, false, told, score, pool));
   MOESAIC_ASSIGN(artifact::Plan plan, planning::plan_with(split, changed.solution, told, score, pool));
-  plan.algorithm.options["from"] = options.from;
+  plan.algorithm.options["from"] = std::filesystem::path(options.from).filename().string();
   plan.algorithm.options["moves"] = changed.transfers.slots;
   change = Change{.changed = std::move(changed),
                   .expert_bytes = resolved.expert_bytes,

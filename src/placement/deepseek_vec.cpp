@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "placement/algorithms.hpp"
-#include "placement/fill.hpp"
+#include "placement/eplb_problem.hpp"
 #include "placement/windows.hpp"
 
 namespace moesaic::placement {
@@ -215,23 +215,12 @@ class DeepseekVec final : public Algorithm {
   bool needs_tokens() const override { return false; }
 
   Result<Solution> place(const Problem& problem) const override {
-    const ModelShape& model = problem.demand.shape();
-    const eplb::Shape shape{.layers = model.layers.size(),
-                            .experts = model.experts,
-                            .replicas = problem.topology.gpus() * problem.slots_per_gpu,
-                            .groups = problem.expert_groups,
-                            .nodes = problem.topology.nodes,
-                            .gpus = problem.topology.gpus()};
+    const eplb::Shape shape = eplb_shape(problem);
     const bool hierarchical = shape.groups > 1 && shape.hierarchical();
     MOESAIC_ASSIGN(const WindowLoads loads, window_loads(problem.demand));
     MOESAIC_ASSIGN(const eplb::Mapping mapping,
                    deepseek_vec::rebalance(loads.rows, loads.windows, shape, hierarchical, problem.pool));
-    MOESAIC_ASSIGN(Solution solution,
-                   fill(problem, [&](std::size_t row, std::span<ExpertId> slots) -> Status {
-                     for (std::size_t slot = 0; slot < slots.size(); ++slot)
-                       slots[slot] = ExpertId(mapping.phy2log[row * slots.size() + slot]);
-                     return {};
-                   }));
+    MOESAIC_ASSIGN(Solution solution, solution_of(problem, mapping));
     if (loads.windows == 1) {
       solution.notes.push_back("deepseek-vec saw one window of loads: the trace holds no tokens to cut.");
     }

@@ -1,10 +1,7 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "placement/algorithms.hpp"
-#include "placement/eplb.hpp"
-#include "placement/fill.hpp"
+#include "placement/eplb_problem.hpp"
 
 namespace moesaic::placement {
 namespace {
@@ -19,30 +16,11 @@ class Eplb final : public Algorithm {
   bool needs_tokens() const override { return false; }
 
   Result<Solution> place(const Problem& problem) const override {
-    const ModelShape& model = problem.demand.shape();
     const std::span<const double> loads = problem.demand.loads();
-    const eplb::Shape shape{.layers = model.layers.size(),
-                            .experts = model.experts,
-                            .replicas = problem.topology.gpus() * problem.slots_per_gpu,
-                            .groups = problem.expert_groups,
-                            .nodes = problem.topology.nodes,
-                            .gpus = problem.topology.gpus()};
     std::vector<float> weight(loads.size());
     std::ranges::transform(loads, weight.begin(), [](double load) { return static_cast<float>(load); });
-    MOESAIC_ASSIGN(const eplb::Mapping mapping, eplb::rebalance(weight, shape, problem.pool));
-    MOESAIC_ASSIGN(Solution solution,
-                   fill(problem, [&](std::size_t row, std::span<ExpertId> slots) -> Status {
-                     for (std::size_t slot = 0; slot < slots.size(); ++slot) {
-                       slots[slot] = ExpertId(mapping.phy2log[row * slots.size() + slot]);
-                     }
-                     return {};
-                   }));
-    if (!shape.hierarchical() && shape.groups > 1) {
-      solution.notes.push_back(
-          fmt::format("EPLB used its global policy because {} expert groups do not divide over {} nodes.",
-                      shape.groups, shape.nodes));
-    }
-    return solution;
+    MOESAIC_ASSIGN(const eplb::Mapping mapping, eplb::rebalance(weight, eplb_shape(problem), problem.pool));
+    return solution_of(problem, mapping);
   }
 };
 

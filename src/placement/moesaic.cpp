@@ -5,6 +5,7 @@
 #include "placement/algorithms.hpp"
 #include "placement/fill.hpp"
 #include "placement/moesaic_layer.hpp"
+#include "placement/transfers.hpp"
 
 namespace moesaic::placement {
 namespace {
@@ -22,6 +23,7 @@ class Moesaic final : public Algorithm {
   bool needs_tokens() const override { return true; }
 
   Result<Solution> place(const Problem& problem) const override {
+    if (problem.from != nullptr) MOESAIC_TRY(running_placement(problem));
     std::vector<RowCopies> layers(problem.demand.shape().layers.size());
     MOESAIC_ASSIGN(Solution solution,
                    fill(problem, [&](std::size_t row, std::span<ExpertId> slots) -> Status {

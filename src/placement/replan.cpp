@@ -136,34 +136,32 @@ class Way {
     limit_ = problem_.max_imbalance > 0 ? problem_.max_imbalance : kDefaultImbalance;
     const std::vector<Chain> all = chains(start, goal.layer(row_), problem_.topology.gpus());
     struct Priced {
-      double slope = 0;
+      double slope = 0, after = 0;  ///< gain a move, and the value it leads to
       std::size_t chain = 0, stamp = 0;
       bool operator<(const Priced& other) const {
         return slope != other.slope ? slope < other.slope : chain > other.chain;
       }
     };
     double now = value(slots_);
-    const auto slope_of = [&](std::size_t c, double& after) {
+    const auto price = [&](std::size_t c, std::size_t stamp) {
       std::vector<ExpertId> then = slots_;
       carry_out(all[c], then);
-      after = value(then);
-      return (now - after) / static_cast<double>(all[c].size());
+      const double after = value(then);
+      return Priced{(now - after) / static_cast<double>(all[c].size()), after, c, stamp};
     };
     std::priority_queue<Priced> queue;
-    double after = 0;
-    for (std::size_t c = 0; c < all.size(); ++c) queue.push({slope_of(c, after), c, 0});
+    for (std::size_t c = 0; c < all.size(); ++c) queue.push(price(c, 0));
     for (std::size_t stamp = 0; !queue.empty();) {
-      Priced top = queue.top();
+      const Priced top = queue.top();
       queue.pop();
-      const double slope = slope_of(top.chain, after);
-      if (top.stamp != stamp && !queue.empty() && slope < queue.top().slope) {
-        queue.push({slope, top.chain, stamp});
+      if (top.stamp != stamp) {  // priced before the last step
+        queue.push(price(top.chain, stamp));
         continue;
       }
       carry_out(all[top.chain], slots_);
       steps_.push_back(all[top.chain]);
-      gains_.push_back(now - after);
-      now = after;
+      gains_.push_back(now - top.after);
+      now = top.after;
       ++stamp;
     }
     return {};

@@ -7,6 +7,7 @@
 
 #include "core/check.hpp"
 #include "placement/algorithms.hpp"
+#include "placement/coactivation.hpp"
 #include "placement/fill.hpp"
 
 namespace moesaic::placement {
@@ -79,11 +80,8 @@ class Trtllm final : public Algorithm {
   bool needs_tokens() const override { return false; }
 
   Result<Solution> place(const Problem& problem) const override {
-    const std::size_t experts = problem.demand.shape().experts;
     return fill(problem, [&](std::size_t row, std::span<ExpertId> slots) -> Status {
-      std::vector<float> loads(experts);
-      std::ranges::transform(problem.demand.loads().subspan(row * experts, experts), loads.begin(),
-                             [](double load) { return static_cast<float>(load); });
+      const std::vector<float> loads = layer_loads(problem.demand, row);
       trtllm::place(loads, trtllm::replicate(loads, slots.size()), problem.topology.gpus(), slots);
       return {};
     });

@@ -119,19 +119,20 @@ Json score_json(std::span<const NamedScore> scores, bool layers) {
 }
 
 Result<Changed> change(const Split& split, const PlaceOptions& options, const Placement& from,
-                       std::size_t max_moves, ThreadPool& pool) {
+                       std::optional<std::size_t> max_moves, ThreadPool& pool) {
   PlaceOptions told = options;
   told.from = &from;
   MOESAIC_ASSIGN(placement::Solution goal, place(split, told, pool));
   const TraceDemand demand(split.planned(), split.planned_homes().of_request, split.loads());
   const placement::Problem problem = problem_of(demand, split.options().topology, told, pool);
-  MOESAIC_ASSIGN(placement::Replan replan, placement::replan(problem, goal.placement, max_moves));
-  Changed changed{.solution = {.placement = placement::keep_slots(from, replan.placement), .notes = {}},
-                  .transfers = {},
-                  .moves_to_goal = replan.moves_to_goal,
-                  .curve = std::move(replan.curve)};
-  changed.transfers = placement::transfers(from, changed.solution.placement);
-  return changed;
+  MOESAIC_ASSIGN(placement::Replan replan, placement::replan(problem, goal.placement, max_moves.value_or(0)));
+  if (max_moves) goal = {.placement = std::move(replan.placement), .notes = {}};
+  goal.placement = placement::keep_slots(from, goal.placement);
+  const placement::Transfers moved = placement::transfers(from, goal.placement);
+  return Changed{.solution = std::move(goal),
+                 .transfers = moved,
+                 .moves_to_goal = replan.moves_to_goal,
+                 .curve = std::move(replan.curve)};
 }
 
 Result<artifact::Plan> make_plan(const Split& split, const PlaceOptions& options,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -67,10 +68,10 @@ struct Changed {
   std::size_t moves_to_goal = 0;              ///< that the whole gain would need
   std::vector<placement::ReplanPoint> curve;  ///< of gain over moves, on the planning tokens
 };
-/// `from` towards what options.algorithm makes of the split, at most `max_moves` experts moved. Errors: as
-/// placement::replan().
+/// `from` towards what options.algorithm makes of the split: all the way, or with `max_moves` as far as that
+/// many moved experts gain most by `moesaic`'s objective. Errors: as placement::replan().
 Result<Changed> change(const Split& split, const PlaceOptions& options, const Placement& from,
-                       std::size_t max_moves, ThreadPool& pool);
+                       std::optional<std::size_t> max_moves, ThreadPool& pool);
 
 /// A whole plan of a token trace, its held-out score and baselines inside: of `solution`, or (make_plan) of
 /// what the algorithm makes.

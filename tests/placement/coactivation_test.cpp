@@ -110,6 +110,20 @@ TEST(Tacg, WithoutLabelsItSaysSoAndPutsGroupsWhereTheirTokensLive) {
   EXPECT_NE(plan->notes[0].find("no domain labels"), std::string::npos);
 }
 
+/// Tokens of two experts each, with their families.
+struct Pairs {
+  std::vector<ExpertId> tokens = {};
+  std::vector<std::uint32_t> domains = {};
+
+  void add(std::size_t a, std::size_t b, std::uint32_t family, std::size_t times) {
+    for (; times > 0; --times) {
+      tokens.push_back(ExpertId(a));
+      tokens.push_back(ExpertId(b));
+      domains.push_back(family);
+    }
+  }
+};
+
 /// FakeDemand with a family for every token.
 class FamilyDemand final : public Demand {
  public:
@@ -129,21 +143,14 @@ class FamilyDemand final : public Demand {
 TEST(Tacg, APairThatIsTightInItsFamilyBeatsAMixedPairThatFiresAsOften) {
   // Expert 0 fires 12 times with 1, in both families alike, and 10 times with 2, all in family 0, where 2
   // lives. Plain co-activation joins 0-1, the reweighted one 0-2.
-  std::vector<ExpertId> tokens;
-  std::vector<std::uint32_t> domains;
-  const auto add = [&](std::size_t a, std::size_t b, std::uint32_t family, std::size_t times) {
-    for (; times > 0; --times) {
-      tokens.push_back(ExpertId(a));
-      tokens.push_back(ExpertId(b));
-      domains.push_back(family);
-    }
-  };
-  add(0, 1, 0, 6);
-  add(0, 1, 1, 6);
-  add(0, 2, 0, 10);
-  add(3, index(kMissingExpert), 1, 15);  // takes the other node's seed
-  const testing::FakeDemand inner(1, 4, 2, tokens, std::vector<HomeId>(domains.size(), HomeId(0)));
-  const FamilyDemand demand(inner, domains);
+  Pairs pairs;
+  pairs.add(0, 1, 0, 6);
+  pairs.add(0, 1, 1, 6);
+  pairs.add(0, 2, 0, 10);
+  pairs.add(3, index(kMissingExpert), 1, 15);  // takes the other node's seed
+  const testing::FakeDemand inner(1, 4, 2, pairs.tokens,
+                                  std::vector<HomeId>(pairs.domains.size(), HomeId(0)));
+  const FamilyDemand demand(inner, pairs.domains);
   const Problem problem{
       .demand = demand, .topology = {.nodes = 2, .gpus_per_node = 1}, .slots_per_gpu = 2, .objective = {}};
   const auto aware = tacg().place(problem);
@@ -155,21 +162,14 @@ TEST(Tacg, APairThatIsTightInItsFamilyBeatsAMixedPairThatFiresAsOften) {
 
 TEST(Tacg, CopiesGoToExpertsThatAreCentralInEveryFamily) {
   // Expert 0 fires with all in both families; 1 is hotter, but in family 0 alone.
-  std::vector<ExpertId> tokens;
-  std::vector<std::uint32_t> domains;
-  const auto add = [&](std::size_t a, std::size_t b, std::uint32_t family, std::size_t times) {
-    for (; times > 0; --times) {
-      tokens.push_back(ExpertId(a));
-      tokens.push_back(ExpertId(b));
-      domains.push_back(family);
-    }
-  };
-  add(0, 2, 0, 10);
-  add(0, 3, 1, 10);
-  add(1, 2, 0, 40);
-  add(2, 3, 1, 1);
-  const testing::FakeDemand inner(1, 4, 2, tokens, std::vector<HomeId>(domains.size(), HomeId(0)));
-  const FamilyDemand demand(inner, domains);
+  Pairs pairs;
+  pairs.add(0, 2, 0, 10);
+  pairs.add(0, 3, 1, 10);
+  pairs.add(1, 2, 0, 40);
+  pairs.add(2, 3, 1, 1);
+  const testing::FakeDemand inner(1, 4, 2, pairs.tokens,
+                                  std::vector<HomeId>(pairs.domains.size(), HomeId(0)));
+  const FamilyDemand demand(inner, pairs.domains);
   const auto plan = tacg().place(
       {.demand = demand, .topology = {.nodes = 2, .gpus_per_node = 1}, .slots_per_gpu = 3, .objective = {}});
   ASSERT_TRUE(plan) << plan.error().message;
