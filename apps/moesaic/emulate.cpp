@@ -29,6 +29,7 @@ Status emulate(Context& context, const std::string& path) {
   fmt::print("{}: emulated {} engine on http://{}:{}\n", name, role, address, worker->port());
   std::fflush(stdout);
   loop.run();
+  loop.drop_tasks();  // requests that still run refer to the worker
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "artifact/router.hpp"
 #include "command.hpp"
@@ -27,18 +28,18 @@ Result<gateway::Config> read(Context& context, const std::string& path) {
   return gateway::read_config(yaml, path);
 }
 
-/// The `policy.step` block that prices experts for `marginal`.
-Result<cost::StepTime> read_step(Context& context, const std::string& path, const ModelShape& shape) {
+/// The `policy.step` block that prices experts for `marginal`; nothing when there is none.
+Result<std::optional<cost::StepTime>> read_step(Context& context, const std::string& path,
+                                                const ModelShape& shape) {
   MOESAIC_ASSIGN(const std::string yaml, read_text(context, path));
   MOESAIC_ASSIGN(const ConfigNode root, parse_config(yaml, path));
   const ConfigNode* policy = root.find("policy");
   const ConfigNode* step = policy != nullptr ? policy->find("step") : nullptr;
-  if (step == nullptr) {
-    return bad_input(
-        fmt::format("{}: policy marginal needs policy.step: what a decode step costs (docs/cost.md)", path));
-  }
+  if (step == nullptr) return std::nullopt;
   const auto preset = cost::find_preset(shape.model);
-  return cost::read_step_time(*step, preset ? **preset : cost::model_presets().front());
+  MOESAIC_ASSIGN(const cost::StepTime time,
+                 cost::read_step_time(*step, preset ? **preset : cost::model_presets().front()));
+  return time;
 }
 
 /// Reads the files that locality policies need, once; makes policies from them.
@@ -46,41 +47,45 @@ Result<gateway::PolicyMaker> make_policies(Context& context, const std::string& 
                                            const gateway::Config& config) {
   auto options = std::make_shared<routing::DecodePolicyConfig>();
   gateway::PolicyMaker maker;
-  auto has_router = std::make_shared<bool>(false), has_trace = std::make_shared<bool>(false);
+  bool has_eldr = false, has_marginal = false;
   if (!config.router_file.empty()) {
     MOESAIC_ASSIGN(artifact::Router router, artifact::read_router(context.files, config.router_file));
     MOESAIC_TRY(signature::bind(router.assigner.space, router.shape));
     options->eldr.layer_rows = router.shape.layers.size();
     options->eldr.space = router.assigner.space;
     options->eldr.centroids = router.assigner.prototypes;
-    options->eldr.refit_every = std::chrono::seconds(2);
     maker.usage = {router.shape.layers.size(), router.shape.experts};
-    *has_router = true;
+    has_eldr = true;
   }
+  options->eldr.refit_every = std::chrono::seconds(2);
   if (!config.trace.empty()) {
     MOESAIC_ASSIGN(const simulate::Recording recording, read_recorded(context, config.trace));
     const gateway::UsageShape usage{recording.shape.layers.size(), recording.shape.experts};
-    if (*has_router && usage.cells() != maker.usage.cells()) {
+    if (has_eldr && (usage.layers != maker.usage.layers || usage.experts != maker.usage.experts)) {
       return bad_input(
           fmt::format("{}: policy.router and policy.trace are of models of different size", path));
     }
     maker.usage = usage;
-    if (!*has_router) {
+    if (!has_eldr) {
       options->eldr.layer_rows = usage.layers;
       options->eldr.space = signature::all_layers(recording.shape, signature::Transform::kCount);
-      options->eldr.refit_every = std::chrono::seconds(2);
-      *has_router = true;
+      has_eldr = true;
     }
-    MOESAIC_ASSIGN(options->marginal.predictor, learn_predictor(recording));
-    MOESAIC_ASSIGN(options->marginal.step, read_step(context, path, recording.shape));
-    *has_trace = true;
+    MOESAIC_ASSIGN(const auto step, read_step(context, path, recording.shape));
+    if (step) {
+      MOESAIC_ASSIGN(options->marginal.predictor, learn_predictor(recording));
+      options->marginal.step = *step;
+      has_marginal = true;
+    }
   }
-  maker.decode = [options, has_router,
-                  has_trace](std::string_view name) -> Result<std::unique_ptr<routing::DecodePolicy>> {
-    if (name == "marginal" && !*has_trace) {
-      return bad_input("policy marginal needs policy.trace (a store it learns from) and policy.step");
+  maker.decode = [options, has_eldr,
+                  has_marginal](std::string_view name) -> Result<std::unique_ptr<routing::DecodePolicy>> {
+    if (name == "marginal" && !has_marginal) {
+      return bad_input(
+          "policy marginal needs policy.trace (a store it learns from) and policy.step (what a decode step "
+          "costs, docs/cost.md)");
     }
-    if (name.starts_with("eldr") && !*has_router) {
+    if (name.starts_with("eldr") && !has_eldr) {
       return bad_input(fmt::format("policy {} needs policy.router or policy.trace", name));
     }
     return routing::make_decode_policy(name, *options);
@@ -111,6 +116,7 @@ Status run_gateway(Context& context, const std::string& path) {
              running->port(), admin, running->admin_port());
   std::fflush(stdout);
   loop.run();
+  loop.drop_tasks();  // requests that did not end in time refer to the gateway
   return {};
 }
 

@@ -163,7 +163,6 @@ Result<Ask> read_ask(std::string_view text, Route route, const std::string& requ
   if (min_tokens > ask.max_tokens) return wrong("min_tokens", "at most max_tokens");
   MOESAIC_TRY(read_number(body, "n", 1, 128, ask.choices));
   MOESAIC_TRY(read_flag(body, "stream", ask.stream));
-  MOESAIC_TRY(read_flag(body, "return_token_ids", ask.return_token_ids));
   if (const Json* options = body.find("stream_options"); options != nullptr && !options->is_null()) {
     if (!ask.stream) return wrong("stream_options", "to be absent without stream");
     MOESAIC_TRY(read_flag(*options, "include_usage", ask.include_usage));

@@ -26,7 +26,6 @@ struct Ask {
   Json::Object handoff{};  ///< kv_transfer_params; empty when absent
   Json bootstrap_host{}, bootstrap_port{}, bootstrap_room{};
   std::optional<std::uint64_t> rank{};  ///< routed_dp_rank
-  bool return_token_ids = false;
 };
 
 /// Strict: what an engine would refuse is refused. Errors (bad input) name the field.

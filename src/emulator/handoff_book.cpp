@@ -5,6 +5,7 @@
 namespace moesaic::emulator {
 
 Status HandoffBook::offer(Offer offer, Nanoseconds now) {
+  expire(now);
   if (pending_.contains(offer.key) || past_.contains(offer.key)) {
     return bad_input(fmt::format("handoff \"{}\" was used before: expected a fresh id for every request",
                                  offer.key.substr(0, 128)));

@@ -104,7 +104,16 @@ Task<void> Worker::handle(Exchange& exchange) {
   }
 }
 
-Status Worker::check_rank(const net::HttpHead& head, const Ask& ask) const {
+/// As engines do: what can never fit the cache would wait for ever, and everybody behind it.
+Status Worker::check_fits(const Ask& ask) const {
+  const std::int64_t tokens = std::int64_t{ask.prompt_tokens} + ask.max_tokens;
+  if (config_.kv_tokens == 0 || tokens <= config_.kv_tokens) return {};
+  return bad_input(
+      fmt::format("the prompt and max_tokens are {} tokens: expected at most {}, all the KV cache", tokens,
+                  config_.kv_tokens));
+}
+
+Status Worker::check_rank(const net::HttpHead& head, const Ask& ask) {
   std::optional<std::uint64_t> rank = ask.rank;
   if (const std::string* text = head.find("x-data-parallel-rank")) {
     std::uint64_t number = 0;
@@ -117,6 +126,7 @@ Status Worker::check_rank(const net::HttpHead& head, const Ask& ask) const {
   if (rank && *rank >= config_.ranks) {
     return bad_input(fmt::format("data-parallel rank {}: this engine has {}", *rank, config_.ranks));
   }
+  if (rank) ++stats_.of_rank[*rank];
   return {};
 }
 
@@ -182,6 +192,7 @@ Task<void> Worker::generate(Exchange& exchange, Route route) {
   Status fine;
   if (ask) {
     fine = check_role(*ask);
+    if (fine) fine = check_fits(*ask);
     if (fine) fine = check_rank(exchange.head(), *ask);
   } else {
     fine = tl::unexpected(ask.error());

@@ -27,6 +27,7 @@ class Worker {
     std::uint64_t finished = 0;  ///< answered whole
     std::uint64_t aborted = 0;   ///< the client left first
     std::uint64_t prefills = 0, decodes = 0;
+    std::map<std::uint64_t, std::uint64_t> of_rank{};  ///< requests that named a data-parallel rank, by rank
   };
 
   /// Starts listening; serves while the loop runs. `recording` may be nullptr. Loop and recording outlive
@@ -60,7 +61,8 @@ class Worker {
   net::Task<void> handle(net::Exchange& exchange);
   net::Task<void> generate(net::Exchange& exchange, protocol::Route route);
   net::Task<void> misbehave(Turn& turn);
-  Status check_rank(const net::HttpHead& head, const Ask& ask) const;
+  Status check_rank(const net::HttpHead& head, const Ask& ask);
+  Status check_fits(const Ask& ask) const;
   Status check_role(const Ask& ask) const;
   net::Task<void> prefill(Turn& turn);
   net::Task<void> answer_prefill(Turn& turn);

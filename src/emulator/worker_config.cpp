@@ -7,18 +7,6 @@
 
 namespace moesaic::emulator {
 
-std::string_view to_string(Role role) {
-  switch (role) {
-    case Role::kPlain:
-      return "plain";
-    case Role::kPrefill:
-      return "prefill";
-    case Role::kDecode:
-      return "decode";
-  }
-  return "";
-}
-
 namespace {
 
 using namespace std::chrono_literals;
@@ -46,16 +34,13 @@ Result<WorkerConfig> read_worker_config(std::string_view yaml, const std::string
   MOESAIC_ASSIGN(const ConfigNode root, parse_config(yaml, where));
   MOESAIC_TRY(root.check_keys({"address", "port", "role", "handoff", "model", "engine_id", "ranks",
                                "max_running", "kv_tokens", "dilation", "prefill", "step", "handoff_lifetime",
-                               "trace", "eldr_signature", "obey_faults", "seed"}));
+                               "trace", "eldr_signature", "obey_faults"}));
   WorkerConfig config;
   MOESAIC_ASSIGN(config.address, root.text_or("address", config.address));
   MOESAIC_ASSIGN(const std::uint64_t port, root.count_or("port", 0, 0, 65'535));
   config.port = static_cast<std::uint16_t>(port);
-  MOESAIC_ASSIGN(const std::size_t role, root.choice_or("role", 0, {"plain", "prefill", "decode"}));
-  config.role = static_cast<Role>(role);
-  MOESAIC_ASSIGN(const std::size_t handoff,
-                 root.choice_or("handoff", 0, {"plain", "nixl", "eldr", "mooncake", "sglang"}));
-  config.handoff = static_cast<protocol::Handoff>(handoff);
+  MOESAIC_ASSIGN(config.role, protocol::read_role(root, "role"));
+  MOESAIC_ASSIGN(config.handoff, protocol::read_handoff(root, "handoff"));
   if ((config.role == Role::kPlain) != (config.handoff == protocol::Handoff::kNone)) {
     return bad_input(fmt::format(
         "{}: role {} with handoff {}: expected a handoff for roles prefill and decode, and none for plain",
@@ -77,7 +62,6 @@ Result<WorkerConfig> read_worker_config(std::string_view yaml, const std::string
     return bad_input(fmt::format("{}: eldr_signature needs a trace to count experts in", root.place()));
   }
   MOESAIC_ASSIGN(config.obey_faults, root.flag_or("obey_faults", false));
-  MOESAIC_ASSIGN(config.seed, root.count_or("seed", 0, 0, UINT64_MAX));
   return config;
 }
 

@@ -12,8 +12,7 @@
 
 namespace moesaic::emulator {
 
-enum class Role { kPlain, kPrefill, kDecode };
-std::string_view to_string(Role role);
+using protocol::Role;
 
 struct WorkerConfig {
   std::string address = "127.0.0.1";
@@ -36,7 +35,6 @@ struct WorkerConfig {
   bool eldr_signature = false;  ///< prefill replies carry eldr_sig (needs a trace)
   /// Obey "X-Emulator-Fault: [role:]kind" of requests, and POST /emulator/faults. For tests.
   bool obey_faults = false;
-  std::uint64_t seed = 0;
 };
 
 /// Errors (bad input) name file, line and key.

@@ -24,10 +24,14 @@ Status read_time(const ConfigNode& node, std::string_view key, Nanoseconds& out)
   return {};
 }
 
-Status read_listen(const ConfigNode& node, ListenSpec& out) {
-  MOESAIC_TRY(node.check_keys({"address", "port", "certificate", "key", "keys_file"}));
+Status read_address(const ConfigNode& node, ListenSpec& out) {
   MOESAIC_ASSIGN(out.address, node.text_or("address", out.address));
-  MOESAIC_TRY(read_size(node, "port", out.port, 0, 65'535));
+  return read_size(node, "port", out.port, 0, 65'535);
+}
+
+Status read_listen(const ConfigNode& node, ListenSpec& out) {
+  MOESAIC_TRY(node.check_keys({"address", "port", "certificate", "key"}));
+  MOESAIC_TRY(read_address(node, out));
   MOESAIC_ASSIGN(out.certificate, node.text_or("certificate", ""));
   MOESAIC_ASSIGN(out.key, node.text_or("key", ""));
   if (out.certificate.empty() != out.key.empty()) {
@@ -45,8 +49,7 @@ Result<WorkerSpec> read_worker(const ConfigNode& node, Handoff handoff) {
   if (const Status fine = parse_url(url, worker.host, worker.port); !fine) {
     return bad_input(fmt::format("{}: {}", node.place(), fine.error().message));
   }
-  MOESAIC_ASSIGN(const std::size_t role, node.choice_or("role", 0, {"plain", "prefill", "decode"}));
-  worker.role = static_cast<Role>(role);
+  MOESAIC_ASSIGN(worker.role, protocol::read_role(node, "role"));
   MOESAIC_TRY(read_size(node, "ranks", worker.ranks, 1, 4096));
   MOESAIC_ASSIGN(const std::size_t rank_by, node.choice_or("rank_by", 0, {"header", "body"}));
   worker.rank_by = static_cast<RankBy>(rank_by);
@@ -116,24 +119,17 @@ Status read_policy(const ConfigNode& node, Config& out) {
   MOESAIC_ASSIGN(out.router_file, node.text_or("router", ""));
   MOESAIC_ASSIGN(out.trace, node.text_or("trace", ""));
   MOESAIC_TRY(read_size(node, "cache_entries", out.cache_entries, 0, 1u << 24));
-  return read_size(node, "cache_block_bytes", out.cache_block_bytes, 16, 1u << 20);
+  MOESAIC_TRY(read_size(node, "cache_block_bytes", out.cache_block_bytes, 16, 1u << 20));
+  if (out.trace.empty() && node.find("step") != nullptr) {
+    return bad_input(fmt::format("{}: step prices the experts of a trace: expected key \"trace\" beside it",
+                                 node.place()));
+  }
+  return {};
 }
 
 bool is_loopback(std::string_view address) { return address.starts_with("127.") || address == "::1"; }
 
 }  // namespace
-
-std::string_view to_string(Role role) {
-  switch (role) {
-    case Role::kPlain:
-      return "plain";
-    case Role::kPrefill:
-      return "prefill";
-    case Role::kDecode:
-      return "decode";
-  }
-  return "";
-}
 
 Status parse_url(std::string_view url, std::string& host, std::uint16_t& port) {
   const auto wrong = [&] {
@@ -169,6 +165,9 @@ Status check_worker(const WorkerSpec& worker, Handoff handoff) {
                     "decode with the others",
                     to_string(worker.role), protocol::to_string(handoff)));
   }
+  if (worker.role == Role::kPrefill && worker.ranks > 1) {
+    return wrong("ranks are named to decoders and plain workers: a prefiller spreads over its own");
+  }
   if (worker.role == Role::kPrefill && handoff == Handoff::kMooncake &&
       (worker.engine_id.empty() || worker.bootstrap_address.empty())) {
     return wrong("a Mooncake prefiller needs engine_id and bootstrap_address");
@@ -183,7 +182,8 @@ Result<Config> read_config(std::string_view yaml, const std::string& where) {
   Config config;
   if (const ConfigNode* node = root.find("listen")) MOESAIC_TRY(read_listen(*node, config.listen));
   if (const ConfigNode* node = root.find("admin")) {
-    MOESAIC_TRY(read_listen(*node, config.admin));
+    MOESAIC_TRY(node->check_keys({"address", "port", "keys_file"}));
+    MOESAIC_TRY(read_address(*node, config.admin));
     MOESAIC_ASSIGN(config.admin_keys_file, node->text_or("keys_file", ""));
     if (!is_loopback(config.admin.address) && config.admin_keys_file.empty()) {
       return bad_input(fmt::format(
@@ -192,9 +192,7 @@ Result<Config> read_config(std::string_view yaml, const std::string& where) {
     }
   }
   MOESAIC_ASSIGN(config.keys_file, root.text_or("keys_file", ""));
-  MOESAIC_ASSIGN(const std::size_t handoff,
-                 root.choice_or("protocol", 0, {"plain", "nixl", "eldr", "mooncake", "sglang"}));
-  config.handoff = static_cast<Handoff>(handoff);
+  MOESAIC_ASSIGN(config.handoff, protocol::read_handoff(root, "protocol"));
   MOESAIC_ASSIGN(const ConfigNode* const workers, root.at("workers"));
   std::set<std::string> names;
   for (const ConfigNode& node : workers->items()) {

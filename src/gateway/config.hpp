@@ -15,8 +15,7 @@
 
 namespace moesaic::gateway {
 
-enum class Role { kPlain, kPrefill, kDecode };
-std::string_view to_string(Role role);
+using protocol::Role;
 
 /// How a data-parallel rank is named to an engine.
 enum class RankBy { kHeader, kBody };

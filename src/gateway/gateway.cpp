@@ -171,6 +171,10 @@ Status Gateway::reload() {
     return bad_input(
         "addresses, ports, protocol and whether TLS is on need a restart: change them back to reload");
   }
+  if (fresh.router_file != old.router_file || fresh.trace != old.trace) {
+    return bad_input(
+        "policy.router and policy.trace are read at the start alone: restart, or change them back");
+  }
   // All that can fail first: a bad file changes nothing.
   ApiKeys keys, admin_keys;
   if (!fresh.keys_file.empty()) {
@@ -183,17 +187,29 @@ Status Gateway::reload() {
   if (fresh.decode_policy != old.decode_policy) {
     MOESAIC_ASSIGN(policy, policies_.decode(fresh.decode_policy));
   }
+  std::unique_ptr<routing::PrefillPolicy> prefill;
+  if (fresh.prefill_policy != old.prefill_policy) {
+    MOESAIC_ASSIGN(prefill, routing::make_prefill_policy(fresh.prefill_policy, {}));
+  }
   if (!fresh.listen.certificate.empty()) {
     MOESAIC_ASSIGN(net::TlsContext context,
                    net::TlsContext::server(fresh.listen.certificate, fresh.listen.key));
     certificates_.push_back(std::make_unique<net::TlsContext>(std::move(context)));
-    server_->use_tls(certificates_.back().get());
   }
+  MOESAIC_TRY(state_.log.open(fresh.log_file));  // also the same path anew: it may have been rotated
+  if (!certificates_.empty()) server_->use_tls(certificates_.back().get());
   state_.keys = std::move(keys);
   state_.admin_keys = std::move(admin_keys);
   const std::vector<WorkerSpec> before = old.workers;
+  const std::pair old_cache(old.cache_entries, old.cache_block_bytes);
   state_.config = std::move(fresh);
+  const Config& config = state_.config;
+  if (old_cache != std::pair(config.cache_entries, config.cache_block_bytes)) {
+    state_.cache = SignatureCache(config.cache_entries, config.cache_block_bytes);
+  }
   if (policy) state_.placer->replace_decode(std::move(policy), state_.loop.now());
+  if (prefill) state_.placer->replace_prefill(std::move(prefill), state_.loop.now());
+  state_.workers->options_changed();
   // Workers of the file only: those added by hand stay.
   for (const WorkerSpec& worker : before) {
     const auto& now = state_.config.workers;

@@ -2,22 +2,18 @@
 // given up. Given up ones are released where the engine has a way.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <map>
-#include <string>
-
-#include "gateway/placer.hpp"
+#include <set>
 
 namespace moesaic::gateway {
 
 class HandoffLedger {
  public:
-  using Id = std::uint64_t;
+  enum class Id : std::uint64_t {};
 
-  Id open(WorkerKey prefiller, std::string transfer_id) {
-    open_.emplace(++last_, Entry{prefiller, std::move(transfer_id)});
-    return last_;
-  }
+  /// A prefiller has answered.
+  Id open() { return *open_.insert(Id{++last_}).first; }
   /// A decoder answered: it has it.
   void taken(Id id) { taken_ += open_.erase(id); }
   /// Nobody will take it. Released, or left to expire.
@@ -31,13 +27,8 @@ class HandoffLedger {
   std::uint64_t orphaned_count() const { return orphaned_; }
 
  private:
-  struct Entry {
-    WorkerKey prefiller;
-    std::string transfer_id;
-  };
-  std::map<Id, Entry> open_;
-  Id last_ = 0;
-  std::uint64_t taken_ = 0, released_ = 0, orphaned_ = 0;
+  std::set<Id> open_;
+  std::uint64_t last_ = 0, taken_ = 0, released_ = 0, orphaned_ = 0;
 };
 
 }  // namespace moesaic::gateway

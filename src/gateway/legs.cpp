@@ -18,8 +18,6 @@ using protocol::LegBody;
 
 namespace {
 
-constexpr std::size_t kMaxReplyBytes = std::size_t{64} << 20;
-
 /// What the worker gets of the client's headers, and what only the gateway says.
 std::vector<Header> worker_headers(const Flight& flight, const Backend& backend, std::uint32_t rank) {
   const net::HttpHead& head = flight.exchange.head();
@@ -105,21 +103,19 @@ Task<void> Proxy::report_fault(Flight& flight, Leg& leg, std::string_view which)
                   late ? Outcome::kDeadline : Outcome::kUpstreamError, late ? "deadline" : "upstream_error");
 }
 
+void Proxy::recall_usage(Flight& flight) {
+  flight.usage = state_.cache.find(flight.body.prompt);
+  flight.source = flight.usage ? UsageSource::kPrefixCache : UsageSource::kNone;
+}
+
 Task<void> Proxy::plain(Flight& flight) {
-  if (auto hit = state_.cache.find(flight.body.prompt)) {
-    flight.usage = hit->usage;
-    flight.source = UsageSource::kPrefixCache;
-  }
+  recall_usage(flight);
   const Role role = state_.config.handoff == Handoff::kNone ? Role::kPlain : Role::kDecode;
   const std::unique_ptr<Leg> leg = co_await open_leg(flight, role);
   if (!leg) co_return;
   leg->call.set_deadline(flight.until(state_.config.deadlines.first_byte));
   const LegBody body = protocol::plain_body(flight.body, body_rank(*leg));
-  const bool sent = co_await send(*leg, body);
-  if (!sent && leg->call.fault() != CallFault::kReset) {
-    co_await report_fault(flight, *leg, "chosen");
-    co_return;
-  }
+  co_await send(*leg, body);
   co_await relay(flight, *leg);
 }
 
@@ -135,11 +131,7 @@ void Proxy::learn_usage(Flight& flight, const std::string& signature, const std:
     state_.cache.insert(flight.body.prompt, flight.usage);
     return;
   }
-  flight.source = UsageSource::kNone;
-  if (auto hit = state_.cache.find(flight.body.prompt)) {
-    flight.usage = hit->usage;
-    flight.source = UsageSource::kPrefixCache;
-  }
+  recall_usage(flight);
 }
 
 Task<bool> Proxy::prefill(Flight& flight, const std::string& transfer_id, std::string& parameters,
@@ -154,7 +146,7 @@ Task<bool> Proxy::prefill(Flight& flight, const std::string& transfer_id, std::s
   const net::HttpHead* head = co_await leg->call.head();
   std::string reply;
   bool whole = false;
-  if (head != nullptr) whole = co_await leg->call.all(reply, kMaxReplyBytes);
+  if (head != nullptr) whole = co_await leg->call.all(reply, state_.config.client.parse.body_bytes);
   state_.placer->prefill_done(flight.request, state_.loop.now());
   if (!whole) {
     co_await report_fault(flight, *leg, "prefill");
@@ -163,9 +155,7 @@ Task<bool> Proxy::prefill(Flight& flight, const std::string& transfer_id, std::s
   state_.metrics.prefill.add(state_.loop.now() - began);
   if (head->status != 200) {  // the engine's own refusal is the answer
     if (head->status >= 500) state_.workers->failed(*leg->backend);
-    flight.status = head->status;
-    const bool sent = co_await flight.exchange.respond(head->status, answer_headers(*head, flight.id), reply);
-    flight.outcome = sent ? Outcome::kFinished : Outcome::kClientGone;
+    co_await answer(flight, *head, reply);
     co_return false;
   }
   const Result<protocol::PrefillReply> read = protocol::read_prefill_reply(reply);
@@ -203,12 +193,13 @@ void Proxy::give_up(HandoffLedger::Id handoff, const std::shared_ptr<Backend>& p
 }
 
 Task<void> Proxy::sequential(Flight& flight) {
-  const std::string transfer_id = "xfer-" + flight.id;
+  // Not the client's X-Request-Id: who repeats another's would name another's prompt.
+  const std::string transfer_id = "xfer-" + mint_id();
   std::string parameters;
   std::shared_ptr<Backend> prefiller;
   const bool prefilled = co_await prefill(flight, transfer_id, parameters, prefiller);
   if (!prefilled) co_return;
-  const HandoffLedger::Id handoff = state_.ledger.open(prefiller->key, transfer_id);
+  const HandoffLedger::Id handoff = state_.ledger.open();
   bool taken = false;
   if (!flight.gone) {
     const std::unique_ptr<Leg> leg = co_await open_leg(flight, Role::kDecode);
@@ -217,8 +208,9 @@ Task<void> Proxy::sequential(Flight& flight) {
       const LegBody body =
           state_.config.handoff == Handoff::kMooncake
               ? protocol::mooncake_decode_body(flight.body, transfer_id,
-                                               {prefiller->spec.engine_id, prefiller->spec.bootstrap_address})
-              : protocol::decode_body(flight.body, parameters);
+                                               {prefiller->spec.engine_id, prefiller->spec.bootstrap_address},
+                                               body_rank(*leg))
+              : protocol::decode_body(flight.body, parameters, body_rank(*leg));
       co_await send(*leg, body);
       const net::HttpHead* head = co_await leg->call.head();
       taken = head != nullptr && head->status == 200;
@@ -236,6 +228,7 @@ struct Side {
   explicit Side(net::Loop& loop) : over(loop) {}
   bool failed = false;
   std::string message;
+  std::string refusal;  ///< its answer, when it is to blame the request (status below 500)
   net::Event over;
 };
 
@@ -243,13 +236,17 @@ Task<void> run_side(State& state, Leg& prefill, Leg& decode, Side& side) {
   const net::HttpHead* head = co_await prefill.call.head();
   std::string reply;
   bool whole = false;
-  if (head != nullptr) whole = co_await prefill.call.all(reply, kMaxReplyBytes);
+  if (head != nullptr) whole = co_await prefill.call.all(reply, state.config.client.parse.body_bytes);
   state.placer->prefill_done(prefill.flight.request, state.loop.now());
   if (!whole || head->status != 200) {
     side.failed = true;
     side.message = whole ? fmt::format("it answered {}", head->status)
                          : std::string(net::to_string(prefill.call.fault()));
-    if (prefill.call.fault() != CallFault::kCancelled) state.workers->failed(*prefill.backend);
+    if (whole && head->status < 500) {
+      side.refusal = std::move(reply);
+    } else if (prefill.call.fault() != CallFault::kCancelled) {
+      state.workers->failed(*prefill.backend);
+    }
     if (!decode.call.answered()) decode.call.cancel();
   } else {
     state.workers->succeeded(*prefill.backend);
@@ -265,24 +262,26 @@ std::uint64_t random_room() {
 }  // namespace
 
 Task<void> Proxy::concurrent(Flight& flight) {
-  if (auto hit = state_.cache.find(flight.body.prompt)) {
-    flight.usage = hit->usage;
-    flight.source = UsageSource::kPrefixCache;
-  }
+  recall_usage(flight);
   const std::unique_ptr<Leg> prefill = co_await open_leg(flight, Role::kPrefill);
   if (!prefill) co_return;
   const std::unique_ptr<Leg> decode = co_await open_leg(flight, Role::kDecode);
   if (!decode) co_return;
-  const LegBody body = protocol::sglang_body(
-      flight.body, {prefill->backend->spec.host, prefill->backend->spec.bootstrap_port, random_room()});
+  const protocol::BootstrapRoom room{prefill->backend->spec.host, prefill->backend->spec.bootstrap_port,
+                                     random_room()};
+  const LegBody prefill_body = protocol::sglang_body(flight.body, room);
+  const LegBody decode_body = protocol::sglang_body(flight.body, room, body_rank(*decode));
   prefill->call.set_deadline(flight.until(state_.config.deadlines.prefill));
   decode->call.set_deadline(flight.until(state_.config.deadlines.first_byte));
-  co_await send(*prefill, body);
-  co_await send(*decode, body);
+  co_await send(*prefill, prefill_body);
+  co_await send(*decode, decode_body);
   Side side(state_.loop);
   state_.loop.spawn(run_side(state_, *prefill, *decode, side));
   const net::HttpHead* head = co_await decode->call.head();
-  if (head == nullptr && side.failed && !flight.gone) {
+  if (head == nullptr && !side.refusal.empty() && !flight.gone) {
+    const net::HttpHead* refusal = co_await prefill->call.head();  // it has come: this does not wait
+    co_await answer(flight, *refusal, side.refusal);
+  } else if (head == nullptr && side.failed && !flight.gone) {
     co_await refuse(flight, 502, "the prefill worker failed: " + side.message, Outcome::kUpstreamError,
                     "upstream_error");
   } else {

@@ -62,7 +62,7 @@ void Placer::tell_up(routing::DecodePolicy& policy, WorkerKey key, const WorkerS
 }
 
 void Placer::worker_up(WorkerKey key, const WorkerSpec& spec, Nanoseconds now) {
-  up_[key] = Up{spec};
+  up_[key] = spec;
   if (spec.role == Role::kPrefill) {
     prefill_->worker_up({.id = id_of(key, 0)}, now);
   } else {
@@ -73,7 +73,7 @@ void Placer::worker_up(WorkerKey key, const WorkerSpec& spec, Nanoseconds now) {
 void Placer::worker_down(WorkerKey key, Nanoseconds now) {
   const auto found = up_.find(key);
   if (found == up_.end()) return;
-  const WorkerSpec& spec = found->second.spec;
+  const WorkerSpec& spec = found->second;
   if (spec.role == Role::kPrefill) {
     prefill_->worker_down(id_of(key, 0), now);
   } else {
@@ -84,8 +84,8 @@ void Placer::worker_down(WorkerKey key, Nanoseconds now) {
 
 void Placer::worker_load(WorkerKey key, std::uint64_t requests, Nanoseconds now) {
   const auto found = up_.find(key);
-  if (found == up_.end() || found->second.spec.role == Role::kPrefill) return;
-  const std::uint32_t ranks = found->second.spec.ranks;
+  if (found == up_.end() || found->second.role == Role::kPrefill) return;
+  const std::uint32_t ranks = found->second.ranks;
   for (std::uint32_t rank = 0; rank < ranks; ++rank) {
     // Engines report sums: ranks are taken as equal.
     const std::uint64_t share = requests / ranks + (rank < requests % ranks ? 1 : 0);
@@ -111,8 +111,15 @@ void Placer::refitted(const std::optional<routing::RefitResult>& result, std::ui
 void Placer::replace_decode(std::unique_ptr<routing::DecodePolicy> policy, Nanoseconds now) {
   decode_ = std::move(policy);
   ++generation_;
-  for (const auto& [key, up] : up_) {
-    if (up.spec.role != Role::kPrefill) tell_up(*decode_, key, up.spec, now);
+  for (const auto& [key, spec] : up_) {
+    if (spec.role != Role::kPrefill) tell_up(*decode_, key, spec, now);
+  }
+}
+
+void Placer::replace_prefill(std::unique_ptr<routing::PrefillPolicy> policy, Nanoseconds now) {
+  prefill_ = std::move(policy);
+  for (const auto& [key, spec] : up_) {
+    if (spec.role == Role::kPrefill) prefill_->worker_up({.id = id_of(key, 0)}, now);
   }
 }
 

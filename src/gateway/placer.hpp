@@ -60,6 +60,7 @@ class Placer {
   void refitted(const std::optional<routing::RefitResult>& result, std::uint64_t generation, Nanoseconds now);
   std::uint64_t generation() const { return generation_; }
 
+  void replace_prefill(std::unique_ptr<routing::PrefillPolicy> policy, Nanoseconds now);
   /// Another decode policy from now on; it learns of the workers that are up. Requests in flight count as
   /// the load of others once their workers report it.
   void replace_decode(std::unique_ptr<routing::DecodePolicy> policy, Nanoseconds now);
@@ -71,14 +72,11 @@ class Placer {
   const std::deque<DecisionRecord>& recent() const { return recent_; }
 
  private:
-  struct Up {
-    WorkerSpec spec;
-  };
   void tell_up(routing::DecodePolicy& policy, WorkerKey key, const WorkerSpec& spec, Nanoseconds now);
 
   std::unique_ptr<routing::DecodePolicy> decode_;
   std::unique_ptr<routing::PrefillPolicy> prefill_;
-  std::map<WorkerKey, Up> up_;
+  std::map<WorkerKey, WorkerSpec> up_;
   std::deque<DecisionRecord> recent_;
   std::uint64_t refits_ = 0;
   std::uint64_t generation_ = 0;

@@ -24,16 +24,18 @@ bool is_sane_id(std::string_view id) {
   });
 }
 
-/// Differs between processes and requests.
-std::string mint_id(std::uint64_t number) {
-  static const std::uint64_t process = [] {
-    std::random_device device;
-    return std::uint64_t{device()} << 32 | device();
-  }();
-  return fmt::format("{:016x}{:016x}", process, splitmix64(process ^ number));
+std::uint64_t random_start() {
+  std::random_device device;
+  return std::uint64_t{device()} << 32 | device();
 }
 
 }  // namespace
+
+Proxy::Proxy(State& state) : state_(state), process_(random_start()) {}
+
+std::string Proxy::mint_id() {
+  return fmt::format("{:016x}{:016x}", process_, splitmix64(process_ ^ ++minted_));
+}
 
 std::string error_body(int status, std::string_view message, std::string_view code) {
   Json json;
@@ -73,9 +75,8 @@ Task<void> Proxy::refuse(Flight& flight, int status, std::string message, Outcom
 
 void Proxy::identify(Flight& flight) {
   const std::string* id = flight.exchange.head().find("x-request-id");
-  ++minted_;
-  flight.id = id != nullptr && is_sane_id(*id) ? *id : mint_id(minted_);
-  flight.request = routing::RequestId{minted_};
+  flight.id = id != nullptr && is_sane_id(*id) ? *id : mint_id();
+  flight.request = routing::RequestId{++requests_};
   flight.deadline = flight.start + state_.config.deadlines.total;
 }
 

@@ -23,7 +23,7 @@ struct Leg;
 
 class Proxy {
  public:
-  explicit Proxy(State& state) : state_(state) {}
+  explicit Proxy(State& state);
 
   net::Task<void> completion(net::Exchange& exchange, protocol::Route route);
   /// GET /v1/models, from any worker that answers.
@@ -33,6 +33,8 @@ class Proxy {
   // proxy.cpp
   net::Task<void> run(Flight& flight);
   void identify(Flight& flight);
+  /// Differs between gateways and calls.
+  std::string mint_id();
   net::Task<void> refuse(Flight& flight, int status, std::string message, Outcome outcome,
                          std::string_view code = "");
   void account(Flight& flight);
@@ -45,17 +47,20 @@ class Proxy {
   net::Task<void> report_fault(Flight& flight, Leg& leg, std::string_view which);
   net::Task<bool> prefill(Flight& flight, const std::string& transfer_id, std::string& parameters,
                           std::shared_ptr<Backend>& prefiller);
+  void recall_usage(Flight& flight);
   void learn_usage(Flight& flight, const std::string& signature, const std::string& reply);
   void give_up(HandoffLedger::Id handoff, const std::shared_ptr<Backend>& prefiller,
                const std::string& transfer_id);
   // relay.cpp
+  net::Task<void> answer(Flight& flight, const net::HttpHead& head, const std::string& body);
   net::Task<void> relay(Flight& flight, Leg& leg);
   net::Task<void> relay_whole(Flight& flight, Leg& leg, std::vector<net::Header> headers);
   net::Task<void> relay_events(Flight& flight, Leg& leg, std::vector<net::Header> headers);
 
   State& state_;
   protocol::RequestReader reader_;
-  std::uint64_t minted_ = 0;
+  const std::uint64_t process_;  ///< differs between gateways
+  std::uint64_t requests_ = 0, minted_ = 0;
 };
 
 /// Headers of the answer that the client gets.

@@ -17,11 +17,7 @@ Task<void> Proxy::relay(Flight& flight, Leg& leg) {
     co_return;
   }
   flight.status = head->status;
-  if (head->status >= 500) {
-    state_.workers->failed(*leg.backend);
-  } else {
-    state_.workers->succeeded(*leg.backend);
-  }
+  if (head->status >= 500) state_.workers->failed(*leg.backend);
   std::vector<Header> headers = answer_headers(*head, flight.id);
   const std::string* type = head->find("content-type");
   if (head->status == 200 && type != nullptr && type->starts_with("text/event-stream")) {
@@ -29,6 +25,15 @@ Task<void> Proxy::relay(Flight& flight, Leg& leg) {
   } else {
     co_await relay_whole(flight, leg, std::move(headers));
   }
+  // Only now: a head is cheap for a worker whose every answer breaks.
+  if (flight.status < 500 && flight.outcome == Outcome::kFinished) state_.workers->succeeded(*leg.backend);
+}
+
+Task<void> Proxy::answer(Flight& flight, const net::HttpHead& head, const std::string& body) {
+  flight.status = head.status;
+  const std::vector<Header> headers = answer_headers(head, flight.id);
+  const bool sent = co_await flight.exchange.respond(head.status, headers, body);
+  flight.outcome = sent ? Outcome::kFinished : Outcome::kClientGone;
 }
 
 Task<void> Proxy::relay_whole(Flight& flight, Leg& leg, std::vector<Header> headers) {
@@ -45,8 +50,8 @@ Task<void> Proxy::relay_whole(Flight& flight, Leg& leg, std::vector<Header> head
   }
   flight.first_byte = state_.loop.now();
   if (call.done()) {
-    const bool sent = co_await flight.exchange.respond(flight.status, headers, held);
-    flight.outcome = sent ? Outcome::kFinished : Outcome::kClientGone;
+    const net::HttpHead* head = co_await call.head();
+    co_await answer(flight, *head, held);
     co_return;
   }
   const net::HttpHead* head = co_await call.head();

@@ -1,7 +1,5 @@
 #include "gateway/signature_cache.hpp"
 
-#include <algorithm>
-
 #include "core/random.hpp"
 
 namespace moesaic::gateway {
@@ -28,17 +26,16 @@ std::vector<std::uint64_t> SignatureCache::hashes(std::string_view prompt) const
   return out;
 }
 
-std::optional<SignatureCache::Hit> SignatureCache::find(std::string_view prompt) {
-  if (entries_ == 0) return std::nullopt;
+std::shared_ptr<const Usage> SignatureCache::find(std::string_view prompt) {
+  if (entries_ == 0) return nullptr;
   const std::vector<std::uint64_t> blocks = hashes(prompt);
   for (std::size_t i = blocks.size(); i-- > 0;) {
     const auto found = known_.find(blocks[i]);
     if (found == known_.end()) continue;
     order_.splice(order_.begin(), order_, found->second);
-    const double covered = static_cast<double>(std::min(prompt.size(), (i + 1) * block_bytes_));
-    return Hit{found->second->usage, covered / static_cast<double>(prompt.size())};
+    return found->second->usage;
   }
-  return std::nullopt;
+  return nullptr;
 }
 
 void SignatureCache::insert(std::string_view prompt, std::shared_ptr<const Usage> usage) {

@@ -7,8 +7,6 @@
 #include <cstdint>
 #include <list>
 #include <memory>
-#include <optional>
-#include <span>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
@@ -27,12 +25,8 @@ class SignatureCache {
   SignatureCache(std::size_t entries, std::size_t block_bytes)
       : entries_(entries), block_bytes_(block_bytes) {}
 
-  struct Hit {
-    std::shared_ptr<const Usage> usage;
-    double share = 0;  ///< of the prompt's bytes that the known prefix covers
-  };
-  /// The usage of the longest known prefix of whole blocks. O(prompt).
-  std::optional<Hit> find(std::string_view prompt);
+  /// The usage of the longest known prefix of whole blocks; nullptr when none is known. O(prompt).
+  std::shared_ptr<const Usage> find(std::string_view prompt);
   void insert(std::string_view prompt, std::shared_ptr<const Usage> usage);
   std::size_t size() const { return known_.size(); }
 

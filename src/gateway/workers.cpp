@@ -26,15 +26,25 @@ Status Workers::add(WorkerSpec spec) {
   auto backend = std::make_shared<Backend>();
   backend->key = WorkerKey{minted_++};
   backend->pool = std::make_unique<net::HttpPool>(loop_, spec.host, spec.port, client_);
-  net::ClientOptions watching = client_;
-  watching.connect_timeout = health_.timeout;
-  watching.max_idle = 1;
-  watching.max_idle_time = 2 * health_.interval;
-  backend->watch_pool = std::make_unique<net::HttpPool>(loop_, spec.host, spec.port, watching);
+  backend->watch_pool = std::make_unique<net::HttpPool>(loop_, spec.host, spec.port, watching());
   backend->spec = std::move(spec);
   all_.push_back(backend);
   loop_.spawn(watch(backend));
   return {};
+}
+
+net::ClientOptions Workers::watching() const {
+  net::ClientOptions options = client_;
+  options.connect_timeout = health_.timeout;
+  options.max_idle = 1;
+  return options;
+}
+
+void Workers::options_changed() {
+  for (const auto& backend : all_) {
+    backend->pool->use(client_);
+    backend->watch_pool->use(watching());
+  }
 }
 
 bool Workers::remove(std::string_view name) {

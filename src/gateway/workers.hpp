@@ -47,6 +47,8 @@ class Workers {
   /// Its running requests go on. False: unknown.
   bool remove(std::string_view name);
   bool drain(std::string_view name, bool draining);
+  /// The options that were given at the start have other values now.
+  void options_changed();
 
   std::shared_ptr<Backend> find(std::string_view name) const;
   std::shared_ptr<Backend> find(WorkerKey key) const;
@@ -61,6 +63,7 @@ class Workers {
  private:
   net::Task<void> watch(std::shared_ptr<Backend> backend);
   void refresh(Backend& backend);
+  net::ClientOptions watching() const;
 
   net::Loop& loop_;
   const HealthOptions& health_;

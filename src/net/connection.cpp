@@ -85,9 +85,9 @@ struct Connection::Impl : std::enable_shared_from_this<Connection::Impl> {
   void consume(std::size_t bytes) {
     MOESAIC_CHECK(bytes <= end - begin);
     begin += bytes;
-    if (begin < end) return;
+    if (begin < end || reading) return;  // a read that is out lands behind `end`
     begin = end = 0;
-    if (!reading && buffer.size() > kSmallRead) {  // an idle connection keeps little
+    if (buffer.size() > kSmallRead) {  // an idle connection keeps little
       buffer.resize(kSmallRead);
       buffer.shrink_to_fit();
     }

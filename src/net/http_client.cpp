@@ -95,6 +95,7 @@ HttpPool::HttpPool(Loop& loop, std::string host, std::uint16_t port, const Clien
   shared_ = std::make_shared<Shared>(Shared{loop, std::move(host), std::move(header), port, options, {}, 0});
 }
 HttpPool::~HttpPool() = default;
+void HttpPool::use(const ClientOptions& options) { shared_->options = options; }
 const std::string& HttpPool::host_header() const { return shared_->host_header; }
 std::size_t HttpPool::idle() const { return shared_->idle.size(); }
 std::size_t HttpPool::active() const { return shared_->active; }
@@ -180,15 +181,7 @@ Task<bool> HttpCall::send(std::string_view method, std::string_view target, std:
   std::vector<std::string_view> pieces{head};
   pieces.insert(pieces.end(), body.begin(), body.end());
   const bool sent = co_await impl_->connection.write(pieces);
-  if (!sent) {
-    // The upstream may have answered (413, 503) before it closed: that answer is still to be read.
-    const Broken broken = impl_->connection.broken();
-    if (broken == Broken::kDeadline || broken == Broken::kShut) {
-      impl_->fault = fault_of(broken);
-    } else {
-      impl_->fault = CallFault::kReset;
-    }
-  }
+  if (!sent) impl_->fault = fault_of(impl_->connection.broken());
   co_return sent;
 }
 

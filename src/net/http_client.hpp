@@ -16,8 +16,10 @@ namespace moesaic::net {
 struct ClientOptions {
   ParseLimits parse{};
   Nanoseconds connect_timeout = std::chrono::seconds(2);
-  std::size_t max_idle = 256;                            ///< kept connections
-  Nanoseconds max_idle_time = std::chrono::seconds(20);  ///< then closed here
+  std::size_t max_idle = 256;  ///< kept connections
+  /// Then closed here: before uvicorn, under vLLM and SGLang, does it after 5 s. A request that meets the
+  /// peer's close on its way is lost.
+  Nanoseconds max_idle_time = std::chrono::seconds(4);
 };
 
 class HttpCall;
@@ -33,6 +35,8 @@ class HttpPool {
   /// A call on a kept or a new connection. Errors (environment): the upstream cannot be reached; nothing was
   /// sent.
   Task<Result<HttpCall>> open();
+  /// For connections and calls from now on.
+  void use(const ClientOptions& options);
   const std::string& host_header() const;
   std::size_t idle() const;
   /// Calls that are out.

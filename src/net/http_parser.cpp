@@ -38,6 +38,7 @@ class Parser final : public http::basic_parser<kIsRequest> {
   }
   void on_field_impl(http::field, boost::beast::string_view name, boost::beast::string_view value,
                      error_code& error) override {
+    if (out_.head_done) return;  // a trailer: nothing here needs one, and none may pass for a header
     if (out_.head.headers.size() == out_.max_headers) {
       error = http::error::header_limit;
       return;

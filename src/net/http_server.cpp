@@ -175,11 +175,11 @@ Task<void> HttpServer::refuse(const std::shared_ptr<Shared>& shared, Connection&
   // What is still on its way is read and dropped for a moment: a reset would take the answer back.
   co_await connection.finish();
   connection.set_deadline(shared->loop.now() + std::chrono::seconds(1));
-  std::size_t dropped = 0;
-  do {
+  for (std::size_t dropped = 0; dropped < (std::size_t{4} << 20);) {
     dropped += connection.input().size();
     connection.consume(connection.input().size());
-  } while (dropped < (std::size_t{4} << 20) && co_await connection.fill());
+    if (!co_await connection.fill()) co_return;
+  }
 }
 
 Task<bool> HttpServer::serve_one(const std::shared_ptr<Shared>& shared, Connection& connection,

@@ -50,7 +50,8 @@ void wait_for_signal(asio::signal_set& signals, const std::function<void(int)>& 
 }  // namespace
 
 Loop::Impl::Impl() : reactor(std::make_unique<Reactor>()) {}
-Loop::Impl::~Impl() {
+Loop::Impl::~Impl() { drop_roots(); }
+void Loop::Impl::drop_roots() {
   while (!roots.empty()) roots.front().destroy();
 }
 
@@ -67,6 +68,7 @@ bool Loop::poll() {
   return reactor_of(*this).poll() > 0;
 }
 void Loop::stop() { reactor_of(*this).stop(); }
+void Loop::drop_tasks() { impl_->drop_roots(); }
 void Loop::post(std::function<void()> work) { asio::post(reactor_of(*this), std::move(work)); }
 void Loop::spawn(Task<void> task) { run_root(*impl_, std::move(task)); }
 Nanoseconds Loop::now() const { return std::chrono::steady_clock::now().time_since_epoch(); }

@@ -15,8 +15,8 @@ namespace moesaic::net {
 class Loop {
  public:
   Loop();
-  /// Destroys the tasks that still wait, then the loop. Objects that use the loop must be gone or belong to
-  /// tasks by then.
+  /// As drop_tasks(), then destroys the loop. Objects that use the loop must be gone or belong to tasks by
+  /// then.
   ~Loop();
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
@@ -26,6 +26,9 @@ class Loop {
   /// Runs what is ready and returns; true when something ran. For tests.
   bool poll();
   void stop();
+  /// Destroys the tasks that still wait. For owners of what these tasks refer to, after run(), before it
+  /// dies.
+  void drop_tasks();
 
   /// Runs `work` on the loop's thread, soon.
   void post(std::function<void()> work);

@@ -19,6 +19,7 @@ struct Loop::Impl {
 
   Impl();
   ~Impl();
+  void drop_roots();
 };
 
 }  // namespace moesaic::net

@@ -1,7 +1,8 @@
 // A coroutine that runs on one loop's thread: the form of everything that waits. Lazy: it starts when it is
 // awaited or spawned (net/loop.hpp). Destroying a task that waits destroys its frame and, with it, what it
 // owns. No exception leaves a task; one that tries ends the program. GCC 12 destroys twice what a ?: or a
-// braced list makes inside the arguments of an awaited call: give such values a name first.
+// braced list makes inside the arguments of an awaited call: give such values a name first. And it awaits the
+// right side of && in a loop's condition though the left is false: await in the body.
 #pragma once
 
 #include <coroutine>

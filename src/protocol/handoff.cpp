@@ -15,6 +15,12 @@ namespace ondemand = simdjson::ondemand;
 
 std::string json_text(std::string_view text) { return Json(text).dump(); }
 
+/// `members`, and the rank's when there is one.
+std::string with_rank(std::string members, std::optional<std::uint32_t> rank) {
+  if (!rank) return members;
+  return fmt::format("\"routed_dp_rank\":{}{}{}", *rank, members.empty() ? "" : ",", members);
+}
+
 }  // namespace
 
 std::string_view to_string(Handoff handoff) {
@@ -33,19 +39,32 @@ std::string_view to_string(Handoff handoff) {
   return "";
 }
 
-Result<Handoff> parse_handoff(std::string_view text) {
-  for (const Handoff handoff :
-       {Handoff::kNone, Handoff::kNixl, Handoff::kEldr, Handoff::kMooncake, Handoff::kSglang}) {
-    if (text == to_string(handoff)) return handoff;
+std::string_view to_string(Role role) {
+  switch (role) {
+    case Role::kPlain:
+      return "plain";
+    case Role::kPrefill:
+      return "prefill";
+    case Role::kDecode:
+      return "decode";
   }
-  return bad_input(
-      fmt::format("\"{}\": expected one of plain, nixl, eldr, mooncake, sglang", text.substr(0, 64)));
+  return "";
+}
+
+Result<Handoff> read_handoff(const ConfigNode& node, std::string_view key) {
+  MOESAIC_ASSIGN(const std::size_t choice,
+                 node.choice_or(key, 0, {"plain", "nixl", "eldr", "mooncake", "sglang"}));
+  return static_cast<Handoff>(choice);
+}
+Result<Role> read_role(const ConfigNode& node, std::string_view key) {
+  MOESAIC_ASSIGN(const std::size_t choice, node.choice_or(key, 0, {"plain", "prefill", "decode"}));
+  return static_cast<Role>(choice);
 }
 
 bool can_be_split(const RequestBody& body) { return body.choices == 1; }
 
 LegBody plain_body(const RequestBody& body, std::optional<std::uint32_t> rank) {
-  return {body, rank ? fmt::format("\"routed_dp_rank\":{}", *rank) : std::string(), {}};
+  return {body, with_rank("", rank), {}};
 }
 
 LegBody prefill_body(const RequestBody& body, Handoff handoff, std::string_view transfer_id) {
@@ -80,25 +99,25 @@ LegBody prefill_body(const RequestBody& body, Handoff handoff, std::string_view 
            Field::kStreamOptions}};
 }
 
-LegBody decode_body(const RequestBody& body, std::string_view kv_transfer_params) {
-  return {body, fmt::format("\"kv_transfer_params\":{}", kv_transfer_params), {}};
+LegBody decode_body(const RequestBody& body, std::string_view kv_transfer_params,
+                    std::optional<std::uint32_t> rank) {
+  return {body, with_rank(fmt::format("\"kv_transfer_params\":{}", kv_transfer_params), rank), {}};
 }
 
-LegBody mooncake_decode_body(const RequestBody& body, std::string_view transfer_id,
-                             const MooncakePeer& peer) {
-  return {body,
-          fmt::format("\"kv_transfer_params\":{{\"do_remote_decode\":false,\"do_remote_prefill\":true,"
-                      "\"transfer_id\":{},\"remote_engine_id\":{},\"remote_bootstrap_addr\":{}}}",
-                      json_text(transfer_id), json_text(peer.engine_id), json_text(peer.bootstrap_address)),
-          {}};
+LegBody mooncake_decode_body(const RequestBody& body, std::string_view transfer_id, const MooncakePeer& peer,
+                             std::optional<std::uint32_t> rank) {
+  std::string members = fmt::format(
+      "\"kv_transfer_params\":{{\"do_remote_decode\":false,\"do_remote_prefill\":true,"
+      "\"transfer_id\":{},\"remote_engine_id\":{},\"remote_bootstrap_addr\":{}}}",
+      json_text(transfer_id), json_text(peer.engine_id), json_text(peer.bootstrap_address));
+  return {body, with_rank(std::move(members), rank), {}};
 }
 
-LegBody sglang_body(const RequestBody& body, const BootstrapRoom& room) {
-  return {
-      body,
+LegBody sglang_body(const RequestBody& body, const BootstrapRoom& room, std::optional<std::uint32_t> rank) {
+  std::string members =
       fmt::format("\"bootstrap_host\":{},\"bootstrap_port\":{},\"bootstrap_room\":{}", json_text(room.host),
-                  room.port ? std::to_string(*room.port) : std::string("null"), room.room),
-      {}};
+                  room.port ? std::to_string(*room.port) : std::string("null"), room.room);
+  return {body, with_rank(std::move(members), rank), {}};
 }
 
 Result<PrefillReply> read_prefill_reply(std::string_view json) {

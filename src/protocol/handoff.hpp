@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/config.hpp"
 #include "core/result.hpp"
 #include "protocol/request_body.hpp"
 
@@ -21,8 +22,13 @@ enum class Handoff {
   kSglang,    ///< the same body to both at once with a bootstrap room
 };
 std::string_view to_string(Handoff handoff);
-/// "plain", "nixl", "eldr", "mooncake", "sglang".
-Result<Handoff> parse_handoff(std::string_view text);
+/// What an engine does of a request.
+enum class Role { kPlain, kPrefill, kDecode };
+std::string_view to_string(Role role);
+
+/// A key of a configuration by these names; absent: kNone, kPlain. Errors (bad input) name line and key.
+Result<Handoff> read_handoff(const ConfigNode& node, std::string_view key);
+Result<Role> read_role(const ConfigNode& node, std::string_view key);
 
 /// The prefill goes first and its reply is needed before the decode can start.
 constexpr bool is_sequential(Handoff handoff) {
@@ -43,17 +49,20 @@ LegBody prefill_body(const RequestBody& body, Handoff handoff, std::string_view 
 struct MooncakePeer {
   std::string engine_id, bootstrap_address;
 };
-/// To the decoder, with the parameters that the prefiller answered, byte for byte.
-LegBody decode_body(const RequestBody& body, std::string_view kv_transfer_params);
-LegBody mooncake_decode_body(const RequestBody& body, std::string_view transfer_id, const MooncakePeer& peer);
+/// To the decoder, with the parameters that the prefiller answered, byte for byte. `rank` as in plain_body.
+LegBody decode_body(const RequestBody& body, std::string_view kv_transfer_params,
+                    std::optional<std::uint32_t> rank = std::nullopt);
+LegBody mooncake_decode_body(const RequestBody& body, std::string_view transfer_id, const MooncakePeer& peer,
+                             std::optional<std::uint32_t> rank = std::nullopt);
 
 struct BootstrapRoom {
   std::string host;                   ///< of the prefiller
   std::optional<std::uint16_t> port;  ///< of its bootstrap server; null: the engine's default
   std::uint64_t room = 0;             ///< below 2^63, at random
 };
-/// To both engines of an SGLang pair.
-LegBody sglang_body(const RequestBody& body, const BootstrapRoom& room);
+/// To both engines of an SGLang pair; the rank is the decoder's alone.
+LegBody sglang_body(const RequestBody& body, const BootstrapRoom& room,
+                    std::optional<std::uint32_t> rank = std::nullopt);
 
 /// What a prefiller answered.
 struct PrefillReply {

@@ -23,6 +23,8 @@ struct ClusterOptions {
   std::function<void(emulator::WorkerConfig&)> worker{};
   const simulate::Recording* recording = nullptr;
   gateway::PolicyMaker policies{};
+  /// What a reload finds changed in the configuration.
+  std::function<void(gateway::Config&)> edit{};
 };
 
 /// What a client got.
@@ -49,6 +51,7 @@ class Cluster {
 
   net::Loop& loop() { return loop_; }
   gateway::Gateway& gateway() { return *gateway_; }
+  ClusterOptions& options() { return options_; }
   emulator::Worker& worker(std::size_t i) { return *workers_[i]; }
   std::size_t workers() const { return workers_.size(); }
   /// The worker of that index dies; revive() starts a fresh one on its port.

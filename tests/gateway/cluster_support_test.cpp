@@ -16,7 +16,7 @@ Cluster::Cluster(ClusterOptions options) : options_(std::move(options)) {
       emulator::WorkerConfig worker;
       worker.role = role;
       worker.handoff = options_.handoff;
-      worker.engine_id = std::string(emulator::to_string(role)) + std::to_string(i);
+      worker.engine_id = std::string(protocol::to_string(role)) + std::to_string(i);
       worker.step.fixed = options_.step;
       worker.obey_faults = true;
       if (options_.worker) options_.worker(worker);
@@ -26,7 +26,7 @@ Cluster::Cluster(ClusterOptions options) : options_(std::move(options)) {
       spec.name = worker.engine_id;
       spec.host = "127.0.0.1";
       spec.port = (*started)->port();
-      spec.role = static_cast<gateway::Role>(role);
+      spec.role = role;
       spec.ranks = worker.ranks;
       spec.engine_id = worker.engine_id;
       spec.bootstrap_address = "127.0.0.1:" + std::to_string(spec.port);
@@ -46,7 +46,11 @@ Cluster::Cluster(ClusterOptions options) : options_(std::move(options)) {
     options_.policies.decode = [](std::string_view name) { return routing::make_decode_policy(name, {}); };
   }
   auto started = gateway::Gateway::start(loop_, io::real_files(), config, options_.policies,
-                                         [config]() -> Result<gateway::Config> { return config; });
+                                         [this, config]() -> Result<gateway::Config> {
+                                           gateway::Config fresh = config;
+                                           if (options_.edit) options_.edit(fresh);
+                                           return fresh;
+                                         });
   EXPECT_TRUE(started) << (started ? "" : started.error().message);
   gateway_ = std::move(*started);
   client_ = std::make_unique<net::HttpPool>(loop_, "127.0.0.1", gateway_->port(), net::ClientOptions{});

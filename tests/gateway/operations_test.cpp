@@ -1,5 +1,7 @@
 // What operators do to a gateway that serves.
 #include <fstream>
+#include <iterator>
+#include <set>
 
 #include "gateway/cluster.hpp"
 #include "support/program.hpp"
@@ -90,6 +92,27 @@ TEST(Operations, ThePolicyIsChangedLiveAndDecisionsSayWhy) {
   });
 }
 
+TEST(Operations, TheDashboardDrawsNothingThatIsNotCounted) {
+  std::ifstream file(MOESAIC_SOURCE_DIR "/deploy/grafana-gateway.json");
+  const std::string board(std::istreambuf_iterator<char>(file), {});
+  std::set<std::string> names;
+  const std::string start = "moesaic_";
+  for (std::size_t at = board.find(start); at != std::string::npos; at = board.find(start, at)) {
+    const std::size_t end = board.find_first_not_of("abcdefghijklmnopqrstuvwxyz_", at);
+    names.insert(board.substr(at, end - at));
+    at = end;
+  }
+  EXPECT_GE(names.size(), 10u);
+  Cluster cluster;
+  cluster.run([&]() -> Task<void> {
+    co_await cluster.complete(kAsk);
+    const Got metrics = co_await cluster.admin("GET", "/metrics");
+    for (const std::string& name : names) {
+      EXPECT_TRUE(metrics.has("\n" + name + "{") || metrics.has("\n" + name + " ")) << name;
+    }
+  });
+}
+
 TEST(Operations, AReloadDoesNotTouchARunningStream) {
   const TemporaryFolder folder;
   Cluster cluster(ClusterOptions{.plain = 1, .step = 1ms});
@@ -109,6 +132,36 @@ TEST(Operations, AReloadDoesNotTouchARunningStream) {
     }
     co_await over.wait();
     co_await cluster.expect_quiet();
+  });
+}
+
+TEST(Operations, AReloadAppliesWhatTheFileSaysOrRefusesIt) {
+  const TemporaryFolder folder;
+  Cluster cluster;
+  cluster.run([&]() -> Task<void> {
+    EXPECT_EQ((co_await cluster.complete(kAsk)).status, 200);
+    EXPECT_EQ(cluster.gateway().state().workers->all()[0]->pool->idle() +
+                  cluster.gateway().state().workers->all()[1]->pool->idle(),
+              1u);
+    cluster.options().edit = [&](Config& config) {
+      config.decode_policy = "round-robin";
+      config.prefill_policy = "prefix-hash";
+      config.client.max_idle = 0;
+      config.log_file = folder / "log";
+      config.max_in_flight = 7;
+    };
+    EXPECT_EQ((co_await cluster.admin("POST", "/admin/reload")).status, 200);
+    const Got policy = co_await cluster.admin("GET", "/admin/policy");
+    EXPECT_TRUE(policy.has("round-robin") && policy.has("prefix-hash")) << policy.body;
+    EXPECT_EQ(cluster.gateway().state().config.max_in_flight, 7u);
+    for (int i = 0; i < 4; ++i) EXPECT_EQ((co_await cluster.complete(kAsk)).status, 200);
+    for (const auto& backend : cluster.gateway().state().workers->all()) EXPECT_EQ(backend->pool->idle(), 0u);
+    EXPECT_TRUE(std::ifstream(folder / "log").good());
+    cluster.options().edit = [](Config& config) { config.trace = "other.zarr"; };
+    const Got refused = co_await cluster.admin("POST", "/admin/reload");
+    EXPECT_EQ(refused.status, 400);
+    EXPECT_TRUE(refused.has("policy.trace")) << refused.body;
+    EXPECT_EQ(cluster.gateway().state().config.max_in_flight, 7u) << "a refused reload changes nothing";
   });
 }
 

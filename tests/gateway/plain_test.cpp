@@ -295,15 +295,30 @@ TEST(Plain, FailingWorkersAreEjectedButNeverMoreThanAllowed) {
   });
 }
 
-TEST(Plain, DataParallelRanksAreAddressedOneByOne) {
-  Cluster cluster(
-      ClusterOptions{.plain = 1, .worker = [](emulator::WorkerConfig& worker) { worker.ranks = 4; }});
+TEST(Plain, AWorkerWhoseEveryStreamBreaksIsEjectedThoughItsHeadsAreGood) {
+  Cluster cluster(ClusterOptions{.configure = [](Config& config) {
+    config.health.eject_after = 2;
+    config.health.eject_for = 1h;
+  }});
   cluster.run([&]() -> Task<void> {
-    for (int i = 0; i < 8; ++i) EXPECT_EQ((co_await cluster.complete(kAsk)).status, 200);
-    std::vector<int> seen(4);
-    for (const DecisionRecord& record : cluster.gateway().state().placer->recent()) ++seen[record.rank];
-    EXPECT_EQ(seen, std::vector<int>(4, 2));
+    cluster.worker(0).set_fault(Fault::kResetDuring, 100);
+    for (int i = 0; i < 20; ++i) co_await cluster.complete(R"({"prompt":"x","max_tokens":4,"stream":true})");
+    EXPECT_EQ(cluster.outcome(Outcome::kBroken), 2u);
+    EXPECT_EQ(cluster.outcome(Outcome::kFinished), 18u);
   });
+}
+
+TEST(Plain, DataParallelRanksAreAddressedOneByOne) {
+  for (const RankBy by : {RankBy::kHeader, RankBy::kBody}) {
+    Cluster cluster(ClusterOptions{.plain = 1,
+                                   .configure = [by](Config& config) { config.workers[0].rank_by = by; },
+                                   .worker = [](emulator::WorkerConfig& worker) { worker.ranks = 4; }});
+    cluster.run([&]() -> Task<void> {
+      for (int i = 0; i < 8; ++i) EXPECT_EQ((co_await cluster.complete(kAsk)).status, 200);
+      const std::map<std::uint64_t, std::uint64_t> each{{0, 2}, {1, 2}, {2, 2}, {3, 2}};
+      EXPECT_EQ(cluster.worker(0).stats().of_rank, each);
+    });
+  }
 }
 
 }  // namespace

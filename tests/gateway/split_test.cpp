@@ -158,6 +158,57 @@ TEST_P(EveryHandoff, ADeadDecoderIsReplacedAfterThePrefill) {
   });
 }
 
+TEST_P(EveryHandoff, TheDecodersRanksAreAddressedOneByOne) {
+  for (const RankBy by : {RankBy::kHeader, RankBy::kBody}) {
+    ClusterOptions options = split(GetParam());
+    options.decode = 1;
+    options.configure = [by](Config& config) { config.workers[1].rank_by = by; };
+    options.worker = [](emulator::WorkerConfig& worker) {
+      worker.ranks = worker.role == protocol::Role::kDecode ? 4 : 1;
+    };
+    Cluster cluster(std::move(options));
+    cluster.run([&]() -> Task<void> {
+      for (int i = 0; i < 8; ++i) EXPECT_EQ((co_await cluster.complete(kAsk)).status, 200);
+      const std::map<std::uint64_t, std::uint64_t> each{{0, 2}, {1, 2}, {2, 2}, {3, 2}};
+      EXPECT_EQ(cluster.worker(1).stats().of_rank, each);
+    });
+  }
+}
+
+TEST(Split, AClientThatRepeatsARequestIdNamesNoOtherPrompt) {
+  for (const Handoff handoff : {Handoff::kEldr, Handoff::kMooncake}) {
+    Cluster cluster(split(handoff));
+    cluster.run([&]() -> Task<void> {
+      for (const char* prompt : {"first", "second"}) {
+        std::vector<Header> headers;
+        headers.push_back({"X-Request-Id", "same"});
+        const std::string ask = std::string(R"({"max_tokens":2,"prompt":")") + prompt + "\"}";
+        const Got got = co_await cluster.complete(ask, headers);
+        EXPECT_TRUE(got.has(expected_text(prompt, 2))) << got.body;
+      }
+      co_await cluster.expect_quiet();
+    });
+  }
+}
+
+TEST_P(EveryHandoff, WhatThePrefillerRefusesIsTheClientsFaultAndNotIts) {
+  ClusterOptions options = split(GetParam());
+  options.configure = [](Config& config) { config.health.eject_after = 1; };
+  options.worker = [](emulator::WorkerConfig& worker) {
+    if (worker.role == protocol::Role::kPrefill) worker.kv_tokens = 20;
+  };
+  Cluster cluster(std::move(options));
+  cluster.run([&]() -> Task<void> {
+    const std::string ask = R"({"max_tokens":2,"prompt":")" + std::string(400, 'x') + "\"}";
+    const Got got = co_await cluster.complete(ask);
+    EXPECT_EQ(got.status, 400) << got.body;
+    EXPECT_TRUE(got.has("KV cache")) << got.body;
+    EXPECT_EQ(cluster.gateway().state().workers->find("prefill0")->failures, 0u);
+    EXPECT_EQ((co_await cluster.complete(kAsk)).status, 200);
+    co_await cluster.expect_quiet();
+  });
+}
+
 TEST(Split, APrefillReplyWithoutAHandoffIsAnErrorThatSaysSo) {
   Cluster cluster(split(Handoff::kNixl));
   cluster.run([&]() -> Task<void> {

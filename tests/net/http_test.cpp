@@ -44,6 +44,7 @@ class EchoServer {
     ++requests;
     const std::string_view path = path_of(exchange.head().target);
     const std::vector<Header> headers{{"Content-Type", "text/plain"}};
+    exchange.on_client_gone([] {});  // reads ahead, as every handler that watches its client does
     if (path == "/stream") {
       exchange.start(200, headers, std::nullopt);
       for (const char c : exchange.body()) {
@@ -134,6 +135,60 @@ TEST(Http, MessagesThatCanBeReadTwoWaysAreRefused) {
     }
   });
   EXPECT_EQ(server.requests, 0);
+}
+
+TEST(Http, APipelinedRequestIsAnsweredOnceWhateverComesWhileItIsRead) {
+  Loop loop;
+  EchoServer server(loop);
+  run(loop, [&]() -> Task<void> {
+    const auto post = [](std::string body, std::string_view extra = "") {
+      std::string request =
+          "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(body.size());
+      return request.append("\r\n").append(extra).append("\r\n").append(body);
+    };
+    auto connection = co_await connect(loop, "127.0.0.1", server.port(), 2s);
+    EXPECT_TRUE(co_await connection->write(post("one") + post("two")));
+    while (connection->input().find("two") == std::string_view::npos) {
+      const bool more = co_await connection->fill();
+      EXPECT_TRUE(more);
+      if (!more) co_return;
+    }
+    EXPECT_TRUE(co_await connection->write(post("three", "Connection: close\r\n")));
+    while (co_await connection->fill()) {
+    }
+    const std::string_view got = connection->input();
+    EXPECT_EQ(got.substr(got.size() - 5), "three") << got;
+    EXPECT_EQ(got.find("two"), got.rfind("two")) << got;
+  });
+  EXPECT_EQ(server.requests, 3);
+}
+
+TEST(Http, TrailersAreNoHeaders) {
+  HttpParser parser(HttpParser::Kind::kRequest, {});
+  const std::string_view text =
+      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nAuthorization: Bearer x\r\n\r\n";
+  ASSERT_TRUE(parser.feed(text));
+  EXPECT_TRUE(parser.done());
+  EXPECT_EQ(parser.head().find("authorization"), nullptr);
+}
+
+TEST(Loop, DroppedTasksEndWhileWhatTheyReferToLives) {
+  Loop loop;
+  int ended = 0;
+  const auto task = [](Loop& the_loop, int& count) -> Task<void> {
+    struct Count {
+      int& count;
+      ~Count() { ++count; }
+    };
+    const Count leaving{count};
+    co_await the_loop.sleep(1h);
+  };
+  loop.spawn(task(loop, ended));
+  loop.spawn(task(loop, ended));
+  EXPECT_EQ(ended, 0);
+  loop.drop_tasks();
+  EXPECT_EQ(ended, 2);
+  loop.poll();
 }
 
 TEST(Http, HeadsAndBodiesBeyondTheLimitsAreRefused) {

@@ -150,12 +150,34 @@ TEST(Handoff, SeveralChoicesCannotBeSplit) {
   EXPECT_FALSE(can_be_split(read(two)));
 }
 
-TEST(Handoff, NamesReadBack) {
+TEST(Handoff, NamesReadBackFromAConfiguration) {
   for (const Handoff handoff :
        {Handoff::kNone, Handoff::kNixl, Handoff::kEldr, Handoff::kMooncake, Handoff::kSglang}) {
-    EXPECT_EQ(*parse_handoff(to_string(handoff)), handoff);
+    const auto node = parse_config("a: " + std::string(to_string(handoff)), "test");
+    EXPECT_EQ(*read_handoff(*node, "a"), handoff);
   }
-  EXPECT_FALSE(parse_handoff("other"));
+  for (const Role role : {Role::kPlain, Role::kPrefill, Role::kDecode}) {
+    const auto node = parse_config("a: " + std::string(to_string(role)), "test");
+    EXPECT_EQ(*read_role(*node, "a"), role);
+    EXPECT_EQ(*read_role(*node, "b"), Role::kPlain);
+  }
+  const auto node = parse_config("a: other", "test");
+  EXPECT_FALSE(read_handoff(*node, "a"));
+  EXPECT_FALSE(read_role(*node, "a"));
+}
+
+TEST(Handoff, TheDecodersRankStandsInItsBody) {
+  std::string text = R"({"prompt":"x"})";
+  const RequestBody body = read(text);
+  for (const std::string& leg :
+       {decode_body(body, "{\"a\":1}", 3).text(), mooncake_decode_body(body, "t", {"e", "h:1"}, 3).text(),
+        sglang_body(body, {"h", 8998, 1}, 3).text()}) {
+    std::uint64_t rank = 0;
+    const Json json = parsed(leg);
+    ASSERT_NE(json.find("routed_dp_rank"), nullptr) << leg;
+    EXPECT_TRUE(json.find("routed_dp_rank")->to_uint(rank));
+    EXPECT_EQ(rank, 3u);
+  }
 }
 
 RC_GTEST_PROP(RequestBody, AnyFieldsInAnyOrderKeepTheirValues, ()) {
