@@ -148,7 +148,7 @@ Status run(Context& context, const Options& options) {
   comm::Comm& comm = context.comm;
   if (!options.html.empty()) MOESAIC_TRY(report::can_render());
   const auto inputs = open_inputs(context, options);
-  MOESAIC_TRY(comm::agree(comm, inputs ? Status() : Status(tl::unexpected(inputs.error()))));
+  MOESAIC_TRY(comm::agree(comm, inputs));
   MOESAIC_ASSIGN(const replay::Options replayed, replay_options(options, inputs->plan, inputs->trace));
   std::vector<std::string> said;
   MOESAIC_ASSIGN(std::vector<std::string> hosts,

@@ -85,7 +85,7 @@ Result<ReplayWork> replay_work(const artifact::Plan& plan, const trace::Trace& t
                                const ReplayChoice& choice, comm::Comm& comm) {
   Result<ReplayWork> chosen = ReplayWork{};
   if (comm.is_root()) chosen = choose(plan, trace, choice);
-  MOESAIC_TRY(comm::agree(comm, chosen ? Status() : Status(tl::unexpected(chosen.error()))));
+  MOESAIC_TRY(comm::agree(comm, chosen));
   comm::Packer out;
   out.put_span(std::span<const replay::RequestSpan>(chosen->spans));
   comm::Bytes bytes = out.take();

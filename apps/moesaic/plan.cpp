@@ -208,7 +208,7 @@ Result<artifact::Plan> make(Context& context, const Options& options, ThreadPool
                             std::vector<std::string>& said, std::optional<Change>& changed) {
   progress("reading " + options.trace);
   const auto opened = trace::Trace::open(context.files, options.trace);
-  MOESAIC_TRY(comm::agree(context.comm, opened ? Status() : Status(tl::unexpected(opened.error()))));
+  MOESAIC_TRY(comm::agree(context.comm, opened));
   const trace::Trace& trace = *opened;
   MOESAIC_ASSIGN(Resolved resolved, resolve(options.common, trace));
   said = resolved.said;
@@ -245,7 +245,7 @@ Result<artifact::Plan> make(Context& context, const Options& options, ThreadPool
   }
   progress("grouping requests");
   const auto split = planning::Split::make(trace, resolved.split, pool);
-  MOESAIC_TRY(comm::agree(context.comm, split ? Status() : Status(tl::unexpected(split.error()))));
+  MOESAIC_TRY(comm::agree(context.comm, split));
   progress("placing experts with " + algorithm);
   return planning::make_plan(*split, place,
                              {.objective = place.objective,

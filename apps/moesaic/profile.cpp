@@ -109,7 +109,7 @@ Status write_page(Context& context, const Options& options, const report::Page& 
 Result<profile::Profile> profiled(Context& context, const Options& options, const std::string& path,
                                   ThreadPool& pool) {
   const auto trace = trace::Trace::open(context.files, path);
-  MOESAIC_TRY(comm::agree(context.comm, trace ? Status() : Status(tl::unexpected(trace.error()))));
+  MOESAIC_TRY(comm::agree(context.comm, trace));
   progress("profiling " + path);
   profile::Options asked = options.profile;
   asked.on_layer = [&](std::size_t done, std::size_t of) {

@@ -30,14 +30,15 @@ class OneRank final : public Comm {
     MOESAIC_CHECK(peers.empty() || peers[0] == 0);
     return out;
   }
-  std::string host() const override {
-    std::array<char, 256> name{};
-    if (::gethostname(name.data(), name.size() - 1) != 0) return "localhost";
-    return name.data();
-  }
 };
 
 }  // namespace
+
+std::string Comm::host() const {
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0) return "localhost";
+  return name.data();
+}
 
 Comm& one_rank() {
   static OneRank ranks;

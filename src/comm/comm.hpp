@@ -45,7 +45,7 @@ class Comm {
                                               const std::vector<Bytes>& out) = 0;
 
   /// Host name of the machine (or network namespace) this rank runs on.
-  virtual std::string host() const = 0;
+  virtual std::string host() const;
 };
 
 /// One rank: collectives give back what they were given.
@@ -54,5 +54,10 @@ Comm& one_rank();
 /// All ranks go on, or none: the error of the lowest failing rank (its message then names that rank, where
 /// there are several), or success. Call it wherever a rank alone may fail.
 Status agree(Comm& comm, const Status& mine);
+/// The same of what a rank has where it did not fail.
+template <class T>
+Status agree(Comm& comm, const Result<T>& mine) {
+  return agree(comm, mine ? Status() : Status(tl::unexpected(mine.error())));
+}
 
 }  // namespace moesaic::comm

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <mpi.h>
-#include <unistd.h>
 
 #include <array>
 #include <climits>
@@ -99,12 +98,6 @@ class MpiComm final : public Comm {
     MOESAIC_TRY(
         check(MPI_Waitall(static_cast<int>(sends.size()), sends.data(), MPI_STATUSES_IGNORE), "MPI_Waitall"));
     return in;
-  }
-
-  std::string host() const override {
-    std::array<char, 256> name{};
-    if (::gethostname(name.data(), name.size() - 1) != 0) return "localhost";
-    return name.data();
   }
 
  private:

@@ -114,7 +114,7 @@ class Replayer {
   Result<RankLayer> run_layer(std::size_t row) {
     const LayerId layer = plan_.placement.layers()[row];
     auto routed = route(trace_, tokens_, plan_.placement, row, gpu_, options_);
-    MOESAIC_TRY(comm::agree(comm_, routed ? Status() : Status(tl::unexpected(routed.error()))));
+    MOESAIC_TRY(comm::agree(comm_, routed));
     const LayerRouting& routing = *routed;
     const std::size_t slots = plan_.placement.slots_per_gpu();
     const Experts experts(options_, layer, plan_.placement.layer(row).subspan(index(gpu_) * slots, slots));
