@@ -100,39 +100,29 @@ std::string table_of(const replay::Report& report, std::int64_t predicted) {
   return table.text();
 }
 
-Json json_of(const Options& options, const replay::Report& report, const PredictedCopies& predicted,
+Json json_of(const Options& options, const replay::Report& report, const PredictedBytes& predicted,
              const ReplayWork& work) {
   Json json = replay::to_json(report);
   json["plan"] = options.plan;
   json["trace"] = options.trace;
   json["requests"] = work.on;
-  const auto copy = static_cast<std::int64_t>(2 * replay::vector_bytes(report.options));
-  std::int64_t inter = 0, intra = 0;
-  Json::Array per_layer;
-  for (std::size_t row = 0; row < predicted.node.size(); ++row) {
-    inter += copy * predicted.node[row];
-    intra += copy * predicted.gpu[row];
-    per_layer.push_back(copy * predicted.node[row]);
-  }
-  json["predicted_inter_node_bytes"] = inter;
-  json["predicted_intra_node_bytes"] = intra;
-  json["predicted_inter_node_bytes_by_layer"] = std::move(per_layer);
+  json["predicted_inter_node_bytes"] = predicted.total_inter();
+  json["predicted_intra_node_bytes"] = predicted.total_intra();
+  json["predicted_inter_node_bytes_by_layer"] = Json::Array(predicted.inter.begin(), predicted.inter.end());
   return json;
 }
 
 /// The measurement is worth something only where it confirms: per layer, both kinds of bytes, and results.
-Status judge(const replay::Report& report, const PredictedCopies& predicted) {
-  const auto copy = static_cast<std::int64_t>(2 * replay::vector_bytes(report.options));
+Status judge(const replay::Report& report, const PredictedBytes& predicted) {
   for (std::size_t row = 0; row < report.layers.size(); ++row) {
     const replay::LayerReport& layer = report.layers[row];
     const std::int64_t inter = layer.inter_node_bytes(report.topology),
                        intra = layer.intra_node_bytes(report.topology);
-    if (inter != copy * predicted.node[row] || intra != copy * predicted.gpu[row]) {
+    if (!predicted.holds(report, row)) {
       return answer_no(fmt::format(
           "Layer {}: {} bytes arrived from other nodes and {} from GPUs of the same, where the evaluator "
-          "counts "
-          "{} and {}; one of the two is wrong: please report it.",
-          index(layer.layer), inter, intra, copy * predicted.node[row], copy * predicted.gpu[row]));
+          "counts {} and {}; one of the two is wrong: please report it.",
+          index(layer.layer), inter, intra, predicted.inter[row], predicted.intra[row]));
     }
   }
   if (!report.within_tolerance()) {
@@ -155,8 +145,9 @@ Status run(Context& context, const Options& options) {
                  replay::check_ranks(inputs->plan.placement.topology(), comm, said));
   progress("giving requests their homes");
   MOESAIC_ASSIGN(ReplayWork work, replay_work(inputs->plan, inputs->trace, options.choice, comm));
-  MOESAIC_ASSIGN(const PredictedCopies predicted,
-                 predict_copies(inputs->plan, inputs->trace, work, replayed, comm));
+  work.said.insert(work.said.begin(), said.begin(), said.end());
+  MOESAIC_ASSIGN(const PredictedBytes predicted,
+                 predict_bytes(inputs->plan, inputs->trace, work, replayed, comm));
   const std::size_t layers = inputs->plan.shape.layers.size();
   MOESAIC_ASSIGN(
       replay::Report report,
@@ -165,16 +156,11 @@ Status run(Context& context, const Options& options) {
   report.hosts = std::move(hosts);
   progress_done();
   const Json json = json_of(options, report, predicted, work);
-  std::int64_t bytes = 0;
-  for (const std::int64_t copies : predicted.node) {
-    bytes += copies * static_cast<std::int64_t>(2 * replay::vector_bytes(replayed));
-  }
   if (options.json != "-") {
     print_once(context, fmt::format("{} on {}: {}, {} tokens in {} micro-batches, {} {}\n{}", options.plan,
                                     options.trace, work.on, report.tokens, report.batches, options.mode,
-                                    options.wire, table_of(report, bytes)));
-    said.insert(said.end(), work.said.begin(), work.said.end());
-    if (comm.is_root()) print_notes(said);
+                                    options.wire, table_of(report, predicted.total_inter())));
+    if (comm.is_root()) print_notes(work.said);
   }
   Status written = write_json(context, options.json, json);
   if (written && comm.is_root() && !options.html.empty()) {

@@ -4,6 +4,8 @@
 
 #include <functional>
 
+#include "report/table.hpp"
+
 namespace moesaic::app {
 namespace {
 
@@ -45,10 +47,12 @@ report::HeatMap rank_matrix(const replay::Report& report) {
   return map;
 }
 
-report::Curves bytes_by_layer(const replay::Report& report, const PredictedCopies& predicted) {
-  const double copy = 2.0 * static_cast<double>(replay::vector_bytes(report.options));
-  report::Series expected{.name = "predicted by the evaluator", .y = {}, .reference = true};
-  for (const std::int64_t copies : predicted.node) expected.y.push_back(copy * static_cast<double>(copies));
+std::string bytes(std::int64_t value) { return report::with_commas(static_cast<std::uint64_t>(value)); }
+
+report::Curves bytes_by_layer(const replay::Report& report, const PredictedBytes& predicted) {
+  const report::Series expected{.name = "predicted by the evaluator",
+                                .y = {predicted.inter.begin(), predicted.inter.end()},
+                                .reference = true};
   return {.title = "Bytes between nodes",
           .note = "Measured where they arrive.",
           .x = {.name = "layer", .unit = "id"},
@@ -58,7 +62,7 @@ report::Curves bytes_by_layer(const replay::Report& report, const PredictedCopie
                             [&](const replay::LayerReport& layer) {
                               return static_cast<double>(layer.inter_node_bytes(report.topology));
                             }),
-                     std::move(expected)}};
+                     expected}};
 }
 
 report::Curves time_by_layer(const replay::Report& report) {
@@ -77,7 +81,7 @@ report::Curves time_by_layer(const replay::Report& report) {
 
 }  // namespace
 
-report::Page replay_page(const replay::Report& report, const PredictedCopies& predicted,
+report::Page replay_page(const replay::Report& report, const PredictedBytes& predicted,
                          const std::string& plan, const std::string& trace, const ReplayWork& work) {
   report::Page page{
       .title = "Replay of a plan",
@@ -91,13 +95,14 @@ report::Page replay_page(const replay::Report& report, const PredictedCopies& pr
       .summary = {},
       .sections = {},
       .notes = work.said};
-  const auto copy = static_cast<std::int64_t>(2 * replay::vector_bytes(report.options));
-  std::int64_t expected = 0;
-  for (const std::int64_t copies : predicted.node) expected += copy * copies;
-  const bool equal = expected == report.inter_node_bytes(), right = report.within_tolerance();
+  bool equal = true;
+  for (std::size_t row = 0; row < report.layers.size(); ++row) equal = equal && predicted.holds(report, row);
+  const bool right = report.within_tolerance();
   using Mood = report::Finding::Mood;
-  page.summary = {{"Bytes between nodes", equal ? "as predicted" : "not as predicted",
-                   fmt::format("{} measured, {} predicted.", report.inter_node_bytes(), expected),
+  page.summary = {{"Bytes between nodes and inside them", equal ? "as predicted" : "not as predicted",
+                   fmt::format("{} measured, {} predicted; inside nodes {} and {}.",
+                               bytes(report.inter_node_bytes()), bytes(predicted.total_inter()),
+                               bytes(report.intra_node_bytes()), bytes(predicted.total_intra())),
                    equal ? Mood::kGood : Mood::kBad},
                   {"Outputs", right ? "right" : "wrong",
                    fmt::format("{} compared with a reference that never communicates; largest error {:.3g}.",
@@ -111,7 +116,7 @@ report::Page replay_page(const replay::Report& report, const PredictedCopies& pr
        {report::Curves{.title = "Distinct experts",
                        .note = "That a GPU runs in a micro-batch, mean: weights it has to read.",
                        .x = {.name = "layer", .unit = "id"},
-                       .y = {.name = "experts", .unit = "1"},
+                       .y = {.name = "distinct experts", .unit = "a GPU"},
                        .at = layer_ids(report),
                        .series = {series(report, "distinct", [](const replay::LayerReport& layer) {
                          return layer.distinct_experts;

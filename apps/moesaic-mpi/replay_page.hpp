@@ -9,7 +9,7 @@
 
 namespace moesaic::app {
 
-report::Page replay_page(const replay::Report& report, const PredictedCopies& predicted,
+report::Page replay_page(const replay::Report& report, const PredictedBytes& predicted,
                          const std::string& plan, const std::string& trace, const ReplayWork& work);
 
 }  // namespace moesaic::app

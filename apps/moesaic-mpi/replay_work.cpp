@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "comm/parcel.hpp"
 #include "core/selection.hpp"
@@ -94,9 +95,21 @@ Result<ReplayWork> replay_work(const artifact::Plan& plan, const trace::Trace& t
   return chosen;
 }
 
-Result<PredictedCopies> predict_copies(const artifact::Plan& plan, const trace::Trace& trace,
-                                       const ReplayWork& work, const replay::Options& options,
-                                       comm::Comm& comm) {
+bool PredictedBytes::holds(const replay::Report& report, std::size_t row) const {
+  const replay::LayerReport& layer = report.layers[row];
+  return layer.inter_node_bytes(report.topology) == inter[row] &&
+         layer.intra_node_bytes(report.topology) == intra[row];
+}
+std::int64_t PredictedBytes::total_inter() const {
+  return std::accumulate(inter.begin(), inter.end(), std::int64_t{0});
+}
+std::int64_t PredictedBytes::total_intra() const {
+  return std::accumulate(intra.begin(), intra.end(), std::int64_t{0});
+}
+
+Result<PredictedBytes> predict_bytes(const artifact::Plan& plan, const trace::Trace& trace,
+                                     const ReplayWork& work, const replay::Options& options,
+                                     comm::Comm& comm) {
   const std::size_t layers = plan.shape.layers.size(), k = trace.shape().top_k;
   std::vector<traffic::Segment> segments;
   std::size_t begin = 0;
@@ -108,7 +121,9 @@ Result<PredictedCopies> predict_copies(const artifact::Plan& plan, const trace::
                         .count = static_cast<std::size_t>(span.count)});
     begin += static_cast<std::size_t>(span.count);
   }
-  std::vector<std::int64_t> copies(2 * layers);
+  const auto copy = static_cast<std::int64_t>(2 * replay::vector_bytes(options));  // there and back
+  PredictedBytes predicted{.inter = std::vector<std::int64_t>(layers),
+                           .intra = std::vector<std::int64_t>(layers)};
   std::vector<ExpertId> experts(begin * k), whole;
   const auto first = std::ranges::min(work.spans, {}, &replay::RequestSpan::store_token).store_token;
   const auto last = std::ranges::max(work.spans, {}, &replay::RequestSpan::store_token);
@@ -125,19 +140,15 @@ Result<PredictedCopies> predict_copies(const artifact::Plan& plan, const trace::
         plan.placement.layer(row),
         {.rule = options.rule, .attention = plan.attention, .seed = options.dispatch_seed});
     const traffic::Copies& mode = options.mode == replay::Mode::kDedup ? traffic.dedup : traffic.per_expert;
-    copies[2 * row] = mode.node;
-    copies[2 * row + 1] = mode.gpu;
+    predicted.inter[row] = copy * mode.node;
+    predicted.intra[row] = copy * mode.gpu;
     return {};
   };
   Status status;
   for (std::size_t row = comm.rank(); status && row < layers; row += comm.size()) status = score(row);
   MOESAIC_TRY(comm::agree(comm, status));
-  MOESAIC_TRY(comm.all_sum(copies));
-  PredictedCopies predicted;
-  for (std::size_t row = 0; row < layers; ++row) {
-    predicted.node.push_back(copies[2 * row]);
-    predicted.gpu.push_back(copies[2 * row + 1]);
-  }
+  MOESAIC_TRY(comm.all_sum(predicted.inter));
+  MOESAIC_TRY(comm.all_sum(predicted.intra));
   return predicted;
 }
 

@@ -32,13 +32,18 @@ struct ReplayWork {
 Result<ReplayWork> replay_work(const artifact::Plan& plan, const trace::Trace& trace,
                                const ReplayChoice& choice, comm::Comm& comm);
 
-/// Copies of one layer by src/traffic, which replay does not know.
-struct PredictedCopies {
-  std::vector<std::int64_t> node, gpu;  ///< [L]
+/// What should arrive, by the copies that src/traffic counts: replay does not know it.
+struct PredictedBytes {
+  std::vector<std::int64_t> inter, intra;  ///< [L] between nodes, and between GPUs of a node, both ways
+
+  /// Whether that is what arrived in layer row `row`.
+  bool holds(const replay::Report& report, std::size_t row) const;
+  std::int64_t total_inter() const;
+  std::int64_t total_intra() const;
 };
 /// Ranks share the layers.
-Result<PredictedCopies> predict_copies(const artifact::Plan& plan, const trace::Trace& trace,
-                                       const ReplayWork& work, const replay::Options& options,
-                                       comm::Comm& comm);
+Result<PredictedBytes> predict_bytes(const artifact::Plan& plan, const trace::Trace& trace,
+                                     const ReplayWork& work, const replay::Options& options,
+                                     comm::Comm& comm);
 
 }  // namespace moesaic::app

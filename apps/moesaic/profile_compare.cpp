@@ -26,11 +26,7 @@ std::vector<double> relative_depth(const Profile& p) {
 /// Loads of b over those of a, each over its layer's mean, [L, E]; NaN where a or b has none.
 std::vector<double> ratios(const Profile& a, const Profile& b) {
   const auto relative = [](const Profile& p, std::size_t layer) {
-    const profile::Loads& loads = p.main().loads;
-    std::vector<double> out(loads.experts);
-    for (std::size_t d = 0; d < loads.kinds; ++d) {
-      for (std::size_t e = 0; e < loads.experts; ++e) out[e] += loads.at(layer, d)[e];
-    }
+    std::vector<double> out = p.main().loads.of_all_kinds(layer);
     const double total = std::accumulate(out.begin(), out.end(), 0.0);
     for (double& x : out) x /= total;
     return out;

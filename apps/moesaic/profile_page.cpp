@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -62,11 +63,8 @@ Curves by_layer(const Profile& p, std::string title, Axis y, std::vector<Series>
 std::vector<double> relative_loads(const profile::Loads& loads, std::size_t kind) {
   std::vector<double> out(loads.layers * loads.experts, kNothing);
   for (std::size_t l = 0; l < loads.layers; ++l) {
-    std::vector<double> sum(loads.experts);
-    for (std::size_t d = 0; d < loads.kinds; ++d) {
-      for (std::size_t e = 0; (kind == d || kind == loads.kinds) && e < loads.experts; ++e)
-        sum[e] += loads.at(l, d)[e];
-    }
+    std::vector<double> sum = loads.of_all_kinds(l);
+    if (kind < loads.kinds) std::ranges::copy(loads.at(l, kind), sum.begin());
     const double mean = std::accumulate(sum.begin(), sum.end(), 0.0) / static_cast<double>(loads.experts);
     for (std::size_t e = 0; mean > 0 && e < loads.experts; ++e) out[l * loads.experts + e] = sum[e] / mean;
   }

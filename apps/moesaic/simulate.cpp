@@ -19,18 +19,23 @@ std::string percent(const simulate::Estimate& value) {
   return fmt::format("{:+.1f} ±{:.1f}", 100 * value.mean, 100 * value.half);
 }
 
-/// One row a policy; changes are against jsq, or the first policy where jsq does not run.
+/// What changes are against: jsq, or the first policy where jsq does not run.
+const simulate::PolicyOutcome& base_of(const simulate::LoadOutcome& load) {
+  const auto jsq = std::ranges::find(load.policies, "jsq", &simulate::PolicyOutcome::name);
+  return jsq == load.policies.end() ? load.policies.front() : *jsq;
+}
+
+/// One row a policy.
 std::string table_of(const simulate::LoadOutcome& load, bool compared) {
   using simulate::Figures;
-  auto base = std::ranges::find(load.policies, "jsq", &simulate::PolicyOutcome::name);
-  if (base == load.policies.end()) base = load.policies.begin();
+  const simulate::PolicyOutcome& base = base_of(load);
   report::Table table({"\npolicy", "TPOT\np50 ms", "\nchange %", "TPOT\np99 ms", "\nchange %",
                        "experts\na step", "\nchange %", "TTFT\np50 ms", "a\nbatch"});
   for (const simulate::PolicyOutcome& policy : load.policies) {
     const auto mean = [&](double Figures::* figure) { return simulate::estimate(policy, figure).mean; };
     const auto change = [&](double Figures::* figure) {
-      return !compared || &policy == &*base ? std::string("-")
-                                            : percent(simulate::change(policy, *base, figure));
+      return !compared || &policy == &base ? std::string("-")
+                                           : percent(simulate::change(policy, base, figure));
     };
     table.add({policy.name, report::number(mean(&Figures::tpot_p50_ms), 2), change(&Figures::tpot_p50_ms),
                report::number(mean(&Figures::tpot_p99_ms), 2), change(&Figures::tpot_p99_ms),
@@ -49,10 +54,10 @@ Status run(Context& context, const Options& options) {
   if (options.json != "-") {
     fmt::print(
         "{}: {} prefill and {} decode workers, {} recorded requests simulated, {} others learnt from\n"
-        "decode capacity {:.1f} requests/s; {} seeds; changes against jsq, seed by seed, with 95 % "
+        "decode capacity {:.1f} requests/s; {} seeds; changes against {}, seed by seed, with 95 % "
         "intervals\n",
         options.cluster, file.cluster.prefill.workers, file.cluster.decode.workers, outcome.requests,
-        outcome.training_requests, outcome.capacity, file.seeds);
+        outcome.training_requests, outcome.capacity, file.seeds, base_of(outcome.loads.front()).name);
     for (const simulate::LoadOutcome& load : outcome.loads) {
       fmt::print("\n{:.2f} requests/s ({:.0f} % of capacity)\n{}", load.rate,
                  100 * load.rate / outcome.capacity, table_of(load, file.policies.size() > 1));

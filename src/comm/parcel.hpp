@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
-#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -28,7 +27,10 @@ class Packer {
     put(std::uint64_t{values.size()});
     append(values.data(), values.size_bytes());
   }
-  void put(const std::string& text) { put_span(std::span<const char>(text)); }
+  template <class T>
+  void put(const std::vector<T>& values) {
+    put_span(std::span<const T>(values));
+  }
 
   Bytes take() { return std::move(bytes_); }
 
@@ -63,9 +65,14 @@ class Unpacker {
     copy(values.data(), count * sizeof(T));
     return values;
   }
-  std::string get_string() {
-    const std::vector<char> text = get_vector<char>();
-    return {text.begin(), text.end()};
+  /// What put() wrote, into a value of the same type.
+  template <class T>
+  void get(T& value) {
+    value = get<T>();
+  }
+  template <class T>
+  void get(std::vector<T>& values) {
+    values = get_vector<T>();
   }
   bool done() const { return bytes_.empty(); }
   std::span<const std::byte> rest() const { return bytes_; }

@@ -15,14 +15,6 @@ namespace {
 
 constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 
-std::vector<double> all_domains(const Loads& loads, std::size_t layer) {
-  std::vector<double> out(loads.experts);
-  for (std::size_t d = 0; d < loads.kinds; ++d) {
-    for (std::size_t e = 0; e < loads.experts; ++e) out[e] += loads.at(layer, d)[e];
-  }
-  return out;
-}
-
 /// The busiest quarter, at least one; ties by id.
 std::vector<bool> busiest(std::span<const double> loads) {
   std::vector<std::size_t> order(loads.size());
@@ -53,7 +45,7 @@ SameExperts same_experts(const Profile& a, const Profile& b, std::size_t gpus) {
   const Loads &of_a = a.main().loads, &of_b = b.main().loads;
   const std::size_t slots = a.experts / gpus;
   for (std::size_t l = 0; l < of_a.layers; ++l) {
-    const std::vector<double> x = all_domains(of_a, l), y = all_domains(of_b, l);
+    const std::vector<double> x = of_a.of_all_kinds(l), y = of_b.of_all_kinds(l);
     out.jensen_shannon_bits.push_back(jensen_shannon_bits(x, y));
     out.cosine.push_back(cosine(x, y));
     const bool either = is_empty(x) || is_empty(y);

@@ -26,6 +26,14 @@ void put_leaves(const std::vector<Merge>& merges, std::size_t kinds, std::size_t
 
 }  // namespace
 
+std::vector<double> Loads::of_all_kinds(std::size_t layer) const {
+  std::vector<double> out(experts);
+  for (std::size_t d = 0; d < kinds; ++d) {
+    for (std::size_t e = 0; e < experts; ++e) out[e] += at(layer, d)[e];
+  }
+  return out;
+}
+
 Distances distances(const Loads& loads) {
   const std::size_t n = loads.kinds;
   Distances out{.jensen_shannon_bits = std::vector<double>(n * n, 0),
@@ -47,10 +55,7 @@ Distances distances(const Loads& loads) {
 std::vector<std::vector<OverUse>> over_used(const Loads& loads, std::size_t keep) {
   std::vector<std::vector<OverUse>> out(loads.kinds);
   for (std::size_t l = 0; l < loads.layers; ++l) {
-    std::vector<double> all(loads.experts);
-    for (std::size_t d = 0; d < loads.kinds; ++d) {
-      for (std::size_t e = 0; e < loads.experts; ++e) all[e] += loads.at(l, d)[e];
-    }
+    const std::vector<double> all = loads.of_all_kinds(l);
     const double total = sum(all);
     for (std::size_t d = 0; d < loads.kinds; ++d) {
       const double own = sum(loads.at(l, d));
@@ -119,7 +124,7 @@ Generic generic_experts(const Loads& loads) {
   const std::size_t quarter = std::max<std::size_t>(1, loads.experts / 4);
   for (std::size_t l = 0; l < loads.layers; ++l) {
     std::vector<std::size_t> busy(loads.experts), order(loads.experts);
-    std::vector<double> all(loads.experts);
+    const std::vector<double> all = loads.of_all_kinds(l);
     std::size_t kinds = 0;
     for (std::size_t d = 0; d < loads.kinds; ++d) {
       const auto load = loads.at(l, d);
@@ -129,7 +134,6 @@ Generic generic_experts(const Loads& loads) {
       std::stable_sort(order.begin(), order.end(),
                        [&](std::size_t x, std::size_t y) { return load[x] > load[y]; });
       for (std::size_t i = 0; i < quarter; ++i) busy[order[i]] += load[order[i]] > 0;
-      for (std::size_t e = 0; e < loads.experts; ++e) all[e] += load[e];
     }
     out.experts.emplace_back();
     double rows = 0;

@@ -8,13 +8,15 @@
 
 namespace moesaic::profile {
 
-/// Loads of D kinds of traffic in L layers: load(l, d) is [E]. Kinds and layers share one E.
+/// Loads of D kinds of traffic in L layers: at(l, d) is [E]. Kinds and layers share one E.
 struct Loads {
   std::size_t layers = 0, kinds = 0, experts = 0;
   std::vector<double> values;  ///< [layers, kinds, E]
   std::span<const double> at(std::size_t layer, std::size_t kind) const {
     return std::span(values).subspan((layer * kinds + kind) * experts, experts);
   }
+  /// [E], of all kinds together.
+  std::vector<double> of_all_kinds(std::size_t layer) const;
 };
 
 /// [kinds, kinds]: means over the layers in which both have load; NaN where there are none.

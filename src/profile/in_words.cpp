@@ -56,21 +56,26 @@ Remark load(const Profile& p) {
   return out;
 }
 
+/// Whether `after` is worth having instead of `before`: at most `pays` of it.
+Remark worth(std::string topic, double after, double before, double pays) {
+  Remark out{.topic = std::move(topic), .verdict = "pays little", .mood = Mood::kNeutral, .text = {}};
+  if (after <= pays * before) {
+    out.verdict = "pays";
+    out.mood = Mood::kGood;
+  } else if (after >= before) {
+    out.verdict = "does not pay";
+    out.mood = Mood::kBad;
+  }
+  return out;
+}
+
 /// On later traffic where there is any, else on the traffic it was made on.
 double reached(const BalanceGain& gain) { return known(gain.held_out) ? gain.held_out : gain.in_sample; }
 
 Remark placement(const Profile& p) {
   const BalanceGain& plain = p.balance.steps.front();
   const double before = p.balance.contiguous, after = reached(plain);
-  const bool pays = after <= kPays * before, worse = after >= before;
-  Remark out{.topic = "Placement for balance",
-             .verdict = pays    ? "pays"
-                        : worse ? "does not pay"
-                                : "pays little",
-             .mood = pays    ? Mood::kGood
-                     : worse ? Mood::kBad
-                             : Mood::kNeutral,
-             .text = {}};
+  Remark out = worth("Placement for balance", after, before, kPays);
   out.text = fmt::format(
       "Whole experts moved so that {} GPUs are even: busiest GPU {:.2f} × the mean on the traffic "
       "it was planned on",
@@ -106,16 +111,7 @@ Remark replicas(const Profile& p) {
 
 Remark grouping(const Profile& p) {
   const GroupGain& plain = p.grouping.steps.front();
-  const bool pays = plain.held_out <= kGroupingPays * p.grouping.random,
-             worse = plain.held_out >= p.grouping.random;
-  Remark out{.topic = "Grouping",
-             .verdict = pays    ? "pays"
-                        : worse ? "does not pay"
-                                : "pays little",
-             .mood = pays    ? Mood::kGood
-                     : worse ? Mood::kBad
-                             : Mood::kNeutral,
-             .text = {}};
+  Remark out = worth("Grouping", plain.held_out, p.grouping.random, kGroupingPays);
   out.text = fmt::format(
       "With random homes {} of all rows leave their node of {}. Requests of like experts on one node, and "
       "experts "

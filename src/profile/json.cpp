@@ -34,12 +34,9 @@ Json phase_json(const PhaseFigures& phase) {
       Json::Object{{"phase", phase.phase}, {"rows", phase.rows}, {"average", spread_json(phase.average)}};
   const Loads& loads = phase.loads;
   for (std::size_t l = 0; l < loads.layers; ++l) {
-    std::vector<double> all(loads.experts);
+    const std::vector<double> all = loads.of_all_kinds(l);
     Json::Array hot, cold, of_domain;
-    for (std::size_t d = 0; d < loads.kinds; ++d) {
-      for (std::size_t e = 0; e < loads.experts; ++e) all[e] += loads.at(l, d)[e];
-      of_domain.push_back(spread_json(spread(loads.at(l, d))));
-    }
+    for (std::size_t d = 0; d < loads.kinds; ++d) of_domain.push_back(spread_json(spread(loads.at(l, d))));
     const double mean = phase.layers[l].rows / static_cast<double>(loads.experts);
     for (std::size_t e = 0; e < loads.experts; ++e) {
       if (all[e] > kHot * mean) hot.push_back(e);

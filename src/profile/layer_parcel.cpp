@@ -5,88 +5,78 @@
 namespace moesaic::profile {
 namespace {
 
-template <class T>
-void put_all(comm::Packer& out, const std::vector<T>& values) {
-  out.put_span(std::span<const T>(values));
+/// Every field of a layer, in the order they travel in.
+template <class Layer, class Each>
+void each_field(Layer& layer, const Each& each) {
+  each(layer.counts.loads);
+  each(layer.counts.windows);
+  each(layer.steps);
+  each(layer.same_kind_steps);
+  each(layer.reuse);
+  each(layer.correlation.pooled_pearson);
+  each(layer.correlation.pooled_spearman);
+  each(layer.correlation.request_pearson);
+  each(layer.correlation.request_spearman);
+  each(layer.correlation.after);
+  each(layer.together.tokens);
+  each(layer.together.mean_lift);
+  each(layer.together.uniform_lift);
+  each(layer.together.strongest);
+  each(layer.together.cliques);
+  each(layer.next.tokens);
+  each(layer.next.information_bits);
+  each(layer.next.followed);
+  each(layer.next.followed_independent);
+  each(layer.next.strongest);
+  each(layer.request_cosines);
+  each(layer.group_loads);
+  each(layer.own.rows);
+  each(layer.own.kept);
+  each(layer.missing);
 }
 
-void put_cliques(comm::Packer& out, const std::vector<Clique>& cliques) {
-  out.put(std::uint64_t{cliques.size()});
-  for (const Clique& clique : cliques) {
-    put_all(out, clique.experts);
-    out.put(clique.weakest_lift);
+struct Put {
+  comm::Packer& out;
+  template <class T>
+  void operator()(const T& field) const {
+    out.put(field);
   }
-}
+  void operator()(const std::vector<Clique>& cliques) const {
+    out.put(std::uint64_t{cliques.size()});
+    for (const Clique& clique : cliques) {
+      out.put(clique.experts);
+      out.put(clique.weakest_lift);
+    }
+  }
+};
 
-std::vector<Clique> get_cliques(comm::Unpacker& in) {
-  std::vector<Clique> out(in.get<std::uint64_t>());
-  for (Clique& clique : out) {
-    clique.experts = in.get_vector<std::uint16_t>();
-    clique.weakest_lift = in.get<double>();
+struct Get {
+  comm::Unpacker& in;
+  template <class T>
+  void operator()(T& field) const {
+    in.get(field);
   }
-  return out;
-}
+  void operator()(std::vector<Clique>& cliques) const {
+    cliques.resize(in.get<std::uint64_t>());
+    for (Clique& clique : cliques) {
+      in.get(clique.experts);
+      in.get(clique.weakest_lift);
+    }
+  }
+};
 
 }  // namespace
 
 comm::Bytes pack(const LayerProfile& layer) {
   comm::Packer out;
-  put_all(out, layer.counts.loads);
-  put_all(out, layer.counts.windows);
-  put_all(out, layer.steps);
-  put_all(out, layer.same_kind_steps);
-  out.put(layer.reuse);
-  out.put(layer.correlation.pooled_pearson);
-  out.put(layer.correlation.pooled_spearman);
-  put_all(out, layer.correlation.request_pearson);
-  put_all(out, layer.correlation.request_spearman);
-  out.put(layer.correlation.after);
-  out.put(layer.together.tokens);
-  out.put(layer.together.mean_lift);
-  out.put(layer.together.uniform_lift);
-  put_all(out, layer.together.strongest);
-  put_cliques(out, layer.together.cliques);
-  out.put(layer.next.tokens);
-  out.put(layer.next.information_bits);
-  out.put(layer.next.followed);
-  out.put(layer.next.followed_independent);
-  put_all(out, layer.next.strongest);
-  put_all(out, layer.request_cosines);
-  put_all(out, layer.group_loads);
-  out.put(layer.own.rows);
-  put_all(out, layer.own.kept);
-  out.put(layer.missing);
+  each_field(layer, Put{out});
   return out.take();
 }
 
 LayerProfile unpack(std::span<const std::byte> bytes) {
   comm::Unpacker in(bytes);
   LayerProfile out;
-  out.counts.loads = in.get_vector<double>();
-  out.counts.windows = in.get_vector<double>();
-  out.steps = in.get_vector<StepFigure>();
-  out.same_kind_steps = in.get_vector<StepFigure>();
-  out.reuse = in.get<Reuse>();
-  out.correlation.pooled_pearson = in.get<double>();
-  out.correlation.pooled_spearman = in.get<double>();
-  out.correlation.request_pearson = in.get_vector<double>();
-  out.correlation.request_spearman = in.get_vector<double>();
-  out.correlation.after = in.get<decltype(out.correlation.after)>();
-  out.together.tokens = in.get<std::uint64_t>();
-  out.together.mean_lift = in.get<double>();
-  out.together.uniform_lift = in.get<double>();
-  out.together.strongest = in.get_vector<PairFigure>();
-  out.together.cliques = get_cliques(in);
-  out.next.tokens = in.get<std::uint64_t>();
-  out.next.information_bits = in.get<double>();
-  out.next.followed = in.get<double>();
-  out.next.followed_independent = in.get<double>();
-  out.next.strongest = in.get_vector<PairFigure>();
-  out.request_cosines = in.get_vector<float>();
-  out.group_loads = in.get_vector<double>();
-  out.own.rows = in.get<double>();
-  out.own.kept = in.get_vector<double>();
-  out.missing = in.get<std::uint64_t>();
+  each_field(out, Get{in});
   return out;
 }
 

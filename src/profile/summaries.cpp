@@ -68,11 +68,7 @@ PhaseFigures phase_figures(std::size_t phase_row, Loads loads) {
   PhaseFigures out;
   out.phase = phase_name(phase_row);
   for (std::size_t l = 0; l < loads.layers; ++l) {
-    std::vector<double> all(loads.experts);
-    for (std::size_t d = 0; d < loads.kinds; ++d) {
-      for (std::size_t e = 0; e < loads.experts; ++e) all[e] += loads.at(l, d)[e];
-    }
-    out.layers.push_back(spread(all));
+    out.layers.push_back(spread(loads.of_all_kinds(l)));
   }
   for (std::size_t d = 0; d < loads.kinds; ++d) {
     std::vector<Spread> of_domain;

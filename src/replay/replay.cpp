@@ -21,32 +21,30 @@ struct RankLayer {
   double max_abs_error = 0, max_abs_reference = 0;
 };
 
+/// Every field, in the order they travel in.
+template <class Layer, class Each>
+void each_field(Layer& layer, const Each& each) {
+  each(layer.arrived.dispatch);
+  each(layer.arrived.combine);
+  each(layer.arrived.control);
+  each(layer.times);
+  each(layer.rows);
+  each(layer.distinct);
+  each(layer.checked);
+  each(layer.max_abs_error);
+  each(layer.max_abs_reference);
+}
+
 comm::Bytes pack(const RankLayer& layer) {
   comm::Packer out;
-  out.put_span(std::span<const std::int64_t>(layer.arrived.dispatch));
-  out.put_span(std::span<const std::int64_t>(layer.arrived.combine));
-  out.put_span(std::span<const std::int64_t>(layer.arrived.control));
-  out.put_span(std::span<const StepTimes>(layer.times));
-  out.put(layer.rows);
-  out.put(layer.distinct);
-  out.put(layer.checked);
-  out.put(layer.max_abs_error);
-  out.put(layer.max_abs_reference);
+  each_field(layer, [&](const auto& field) { out.put(field); });
   return out.take();
 }
 
 RankLayer unpack(std::span<const std::byte> bytes) {
   comm::Unpacker in(bytes);
   RankLayer layer;
-  layer.arrived.dispatch = in.get_vector<std::int64_t>();
-  layer.arrived.combine = in.get_vector<std::int64_t>();
-  layer.arrived.control = in.get_vector<std::int64_t>();
-  layer.times = in.get_vector<StepTimes>();
-  layer.rows = in.get<std::int64_t>();
-  layer.distinct = in.get<std::int64_t>();
-  layer.checked = in.get<std::int64_t>();
-  layer.max_abs_error = in.get<double>();
-  layer.max_abs_reference = in.get<double>();
+  each_field(layer, [&](auto& field) { in.get(field); });
   return layer;
 }
 

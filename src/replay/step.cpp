@@ -37,68 +37,41 @@ void Stepper::forget_arrived() {
   arrived_ = {.dispatch = none, .combine = none, .control = none};
 }
 
-std::vector<Stepper::Outgoing> Stepper::plan_dedup(const StepInput& input, Work& own,
-                                                   std::vector<std::uint32_t>& own_token) {
+std::vector<Stepper::Outgoing> Stepper::outgoing(const StepInput& input, Work& own,
+                                                 std::vector<std::uint32_t>& own_token) const {
+  const bool dedup = options_.mode == Mode::kDedup;
   const std::size_t h = options_.hidden, here = topology_.local_index(gpu_);
   const NodeId home = topology_.node_of(gpu_);
   std::vector<Outgoing> out(peers_.size());
   for (std::size_t t = 0; t * h < input.hidden.size(); ++t) {
     const auto hidden = input.hidden.subspan(t * h, h);
+    // A row joins the token's copy, or is one: true where it made a new one.
+    const auto add = [&](auto& to, std::vector<std::uint32_t>& tokens, const Row& row) {
+      const bool fresh = !dedup || tokens.empty() || tokens.back() != t;
+      if (fresh) {
+        tokens.push_back(static_cast<std::uint32_t>(t));
+        to.rows_of.push_back(0);
+        to.vectors.insert(to.vectors.end(), hidden.begin(), hidden.end());
+      }
+      ++to.rows_of.back();
+      to.rows.push_back(row);
+      return fresh;
+    };
     for (std::size_t j = 0; j < input.k; ++j) {
       const ExpertId expert = input.experts[t * input.k + j];
       if (expert == kMissingExpert) continue;
       const GpuId gpu = input.gpus[t * input.k + j];
       const NodeId node = topology_.node_of(gpu);
-      const Row row{static_cast<std::uint16_t>(index(expert)),
-                    static_cast<std::uint16_t>(topology_.local_index(gpu)), input.gates[t * input.k + j]};
-      const auto add = [&](auto& to, std::vector<std::uint32_t>& tokens) {
-        if (tokens.empty() || tokens.back() != t) {
-          tokens.push_back(static_cast<std::uint32_t>(t));
-          to.rows_of.push_back(0);
-          to.vectors.insert(to.vectors.end(), hidden.begin(), hidden.end());
-        }
-        ++to.rows_of.back();
-        to.rows.push_back(row);
-      };
-      if (gpu == gpu_) {
-        add(own, own_token);
-        continue;
-      }
-      Outgoing& to = out[peer_at(node == home ? gpu : topology_.gpu(node, here))];
-      add(to.copies, to.token);
-    }
-  }
-  for (Outgoing& to : out) to.gate.assign(to.token.size(), 1.0f);
-  return out;
-}
-
-std::vector<Stepper::Outgoing> Stepper::plan_per_expert(const StepInput& input, Work& own,
-                                                        std::vector<std::uint32_t>& own_token) {
-  const std::size_t h = options_.hidden;
-  std::vector<Outgoing> out(peers_.size());
-  for (std::size_t t = 0; t * h < input.hidden.size(); ++t) {
-    const auto hidden = input.hidden.subspan(t * h, h);
-    for (std::size_t j = 0; j < input.k; ++j) {
-      const ExpertId expert = input.experts[t * input.k + j];
-      if (expert == kMissingExpert) continue;
-      const GpuId gpu = input.gpus[t * input.k + j];
       const float gate = input.gates[t * input.k + j];
       Row row{static_cast<std::uint16_t>(index(expert)),
               static_cast<std::uint16_t>(topology_.local_index(gpu)), gate};
-      const auto add = [&](auto& to, std::vector<std::uint32_t>& tokens) {
-        tokens.push_back(static_cast<std::uint32_t>(t));
-        to.rows_of.push_back(1);
-        to.rows.push_back(row);
-        to.vectors.insert(to.vectors.end(), hidden.begin(), hidden.end());
-      };
       if (gpu == gpu_) {
-        add(own, own_token);
+        add(own, own_token, row);
         continue;
       }
-      Outgoing& to = out[peer_at(gpu)];
-      row.gate = 1;  // the home multiplies
-      add(to.copies, to.token);
-      to.gate.push_back(gate);
+      if (!dedup) row.gate = 1;  // the home multiplies
+      Outgoing& to = out[peer_at(!dedup || node == home ? gpu : topology_.gpu(node, here))];
+      if (add(to.copies, to.token, row)) to.gate.push_back(dedup ? 1 : gate);
     }
   }
   return out;
@@ -201,9 +174,7 @@ Stepper::Work Stepper::keep(Copies&& in, std::size_t peer, std::vector<Onward>& 
 }
 
 Status Stepper::dispatch(const StepInput& input, Transit& transit) {
-  const bool dedup = options_.mode == Mode::kDedup;
-  transit.outgoing = dedup ? plan_dedup(input, transit.own, transit.own_token)
-                           : plan_per_expert(input, transit.own, transit.own_token);
+  transit.outgoing = outgoing(input, transit.own, transit.own_token);
   std::vector<const Copies*> out;
   for (const Outgoing& to : transit.outgoing) out.push_back(&to.copies);
   MOESAIC_ASSIGN(std::vector<Copies> in, send_copies(peers_, out));

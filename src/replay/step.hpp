@@ -94,9 +94,9 @@ class Stepper {
   Result<std::vector<float>> combine(std::size_t tokens, Transit& transit);
   /// The rows of what came from peers_[peer] that run here; the others are added to `onward`.
   Work keep(Copies&& in, std::size_t peer, std::vector<Onward>& onward) const;
-  std::vector<Outgoing> plan_dedup(const StepInput& input, Work& own, std::vector<std::uint32_t>& own_token);
-  std::vector<Outgoing> plan_per_expert(const StepInput& input, Work& own,
-                                        std::vector<std::uint32_t>& own_token);
+  /// Every row put into a copy: of the token for its node (dedup) or of its own (per-expert).
+  std::vector<Outgoing> outgoing(const StepInput& input, Work& own,
+                                 std::vector<std::uint32_t>& own_token) const;
   std::size_t peer_at(GpuId gpu) const { return peer_of_[index(gpu)]; }
   Result<std::vector<Copies>> send_copies(std::span<const std::size_t> peers,
                                           std::span<const Copies* const> out);

@@ -9,7 +9,7 @@
 
 namespace moesaic::report {
 
-/// An axis always has a name and a unit ("1" is written as nothing: a plain number or an id).
+/// An axis always has a name and a unit; that of ids is "id".
 struct Axis {
   std::string name, unit;
   std::vector<std::string> labels = {};  ///< of the places 0, 1, ...; empty: numbers
@@ -23,7 +23,7 @@ struct Series {
   bool reference = false;  ///< drawn dashed and grey: what the others are compared with
 };
 
-/// Lines or bars over common places: y of every series has x.size() values.
+/// Lines or bars over common places: y of every series has at.size() values.
 struct Curves {
   std::string title, note;
   Axis x, y;

@@ -28,6 +28,18 @@ Result<cost::Picoseconds> price(const ConfigNode& node, std::string_view key) {
   return cost::Picoseconds(static_cast<std::int64_t>(value * 1000 + 0.5));
 }
 
+/// Keys that another kind reads: they would do nothing here.
+Status refuse(const ConfigNode& node, std::string_view kind, std::initializer_list<std::string_view> keys) {
+  for (const std::string_view key : keys) {
+    if (const ConfigNode* found = node.find(key)) {
+      return bad_input(
+          fmt::format("{}: {} does nothing where kind is {}; leave it out or choose another kind.",
+                      found->place(), key, kind));
+    }
+  }
+  return {};
+}
+
 Result<PrefillPool> read_prefill(const ConfigNode& node) {
   MOESAIC_TRY(
       node.check_keys({"workers", "fixed", "per_token_ns", "policy", "cache_blocks", "block_tokens"}));
@@ -80,6 +92,13 @@ Result<ArrivalOptions> read_arrivals(io::FileSystem& files, const std::string& p
   ArrivalOptions out;
   MOESAIC_ASSIGN(const std::size_t kind, node.choice("kind", {"poisson", "bursts", "file"}));
   out.kind = static_cast<ArrivalOptions::Kind>(kind);
+  MOESAIC_ASSIGN(const std::string kind_name, node.text("kind"));
+  if (out.kind != ArrivalOptions::Kind::kBursts) {
+    MOESAIC_TRY(refuse(node, kind_name, {"burst_factor", "burst_length", "burst_period"}));
+  }
+  if (out.kind != ArrivalOptions::Kind::kFile) {
+    MOESAIC_TRY(refuse(node, kind_name, {"file", "lengths_from_file"}));
+  }
   MOESAIC_ASSIGN(out.burst_factor, node.number_or("burst_factor", out.burst_factor, 1, 1000));
   MOESAIC_ASSIGN(out.burst_length, node.duration_or("burst_length", out.burst_length, 1ms, kLongest));
   MOESAIC_ASSIGN(out.burst_period, node.duration_or("burst_period", out.burst_period, 1ms, kLongest));
@@ -99,6 +118,10 @@ Result<Mix> read_mix(const ConfigNode& node) {
   Mix out;
   MOESAIC_ASSIGN(const std::size_t kind, node.choice("kind", {"mixed", "skewed", "shifting"}));
   out.kind = static_cast<Mix::Kind>(kind);
+  MOESAIC_ASSIGN(const std::string kind_name, node.text("kind"));
+  if (out.kind == Mix::Kind::kMixed) MOESAIC_TRY(refuse(node, kind_name, {"share"}));
+  if (out.kind != Mix::Kind::kSkewed) MOESAIC_TRY(refuse(node, kind_name, {"domain"}));
+  if (out.kind != Mix::Kind::kShifting) MOESAIC_TRY(refuse(node, kind_name, {"period"}));
   MOESAIC_ASSIGN(out.share, node.number_or("share", out.share, 0, 1));
   MOESAIC_ASSIGN(out.domain, node.text_or("domain", ""));
   MOESAIC_ASSIGN(out.period, node.duration_or("period", out.period, 1ms, kLongest));

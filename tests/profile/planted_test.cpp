@@ -199,6 +199,23 @@ TEST(Ranks, ShareTheLayersAndSayTheSameBytes) {
   }
 }
 
+TEST(Ranks, EndTogetherWithOneErrorWhereAShardIsMissing) {
+  io::MemoryFiles files;
+  const auto trace = store(files, four_domains());
+  ASSERT_TRUE(trace) << trace.error().message;
+  ASSERT_TRUE(files.remove_all("t.zarr/experts/c.0.0.0"));
+  const auto statuses = comm::run_thread_ranks(3, [&](comm::Comm& comm) -> Status {
+    ThreadPool pool(1);
+    MOESAIC_TRY(profile_trace(*trace, kSmall, pool, comm));
+    return {};
+  });
+  for (const Status& status : statuses) {
+    ASSERT_FALSE(status);
+    EXPECT_EQ(status.error().message, statuses[0].error().message);
+    EXPECT_NE(status.error().message.find("c.0.0.0"), std::string::npos) << status.error().message;
+  }
+}
+
 TEST(Progress, NamesEveryLayerOnce) {
   io::MemoryFiles files;
   const auto trace = store(files, four_domains());

@@ -102,6 +102,13 @@ TEST(ClusterFile, ErrorsNameTheFileTheLineAndTheKey) {
   refused(with("kv_tokens: 600", "plan: none.json"), {"none.json"});
   refused(with("trace: t.zarr\n", ""), {"trace"});
   refused("sweep: [", {"c.yaml"});
+  // Keys of another kind, which would do nothing.
+  refused(with("kind: bursts", "kind: poisson"), {"c.yaml, line 11", "burst_factor does nothing", "poisson"});
+  refused(with("kind: bursts,", "kind: bursts, lengths_from_file: true,"),
+          {"lengths_from_file does nothing"});
+  refused(with("kind: skewed", "kind: mixed"), {"share does nothing where kind is mixed"});
+  refused(with("kind: skewed", "kind: shifting"), {"domain does nothing"});
+  refused(with("domain: math", "period: 1s"), {"period does nothing where kind is skewed"});
   EXPECT_FALSE(read_cluster_file(io::real_files(), folder / "absent.yaml"));
 }
 
