@@ -11,6 +11,7 @@
 #include "planning/baselines.hpp"
 #include "planning/plan_maker.hpp"
 #include "score_table.hpp"
+#include "time_table.hpp"
 
 namespace moesaic::app {
 namespace {
@@ -21,7 +22,9 @@ struct Options {
   std::string assign = "after-prefill";
   double home_slack = 0.1;
   std::size_t step_tokens = 8, threads = 0;
-  bool layers = false;
+  bool layers = false, time = false;
+  std::string hardware = "h100";
+  std::size_t batch = 256;
 };
 
 /// Rows of the requests an @file lists, one id a line.
@@ -51,7 +54,45 @@ struct Evaluated {
   bool in_sample = false;
   std::string on;  ///< which requests, for people
   std::vector<std::string> said;
+  std::optional<TimeReport> time;  ///< with --time
 };
+
+/// The plan beside linear and eplb in the same slots: modelled step times.
+Result<TimeReport> modelled_time(const Options& options, const artifact::Plan& plan,
+                                 const cost::ModelPreset* preset, const evaluate::SelectedTokens& tokens,
+                                 const Homes& homes, const traffic::Objective& objective, ThreadPool& pool) {
+  if (preset == nullptr) {
+    return bad_input(fmt::format(
+        "--time: model \"{}\" of {} has no preset, so bytes are not known; name one that fits with --model.",
+        tokens.source().shape().model, options.trace));
+  }
+  MOESAIC_ASSIGN(const cost::HardwarePreset* const hardware, cost::find_hardware(options.hardware));
+  const Topology& topology = plan.placement.topology();
+  TimeReport report{.hardware = hardware->name,
+                    .model = preset,
+                    .shape = plan.shape,
+                    .tokens_per_gpu = options.batch,
+                    .assumed = {},
+                    .timed = {},
+                    .names = {plan.algorithm.name}};
+  MOESAIC_ASSIGN(const auto references,
+                 planning::baselines(plan.shape, topology, plan.placement.slots_per_gpu(), plan.loads,
+                                     plan.algorithm.expert_groups, pool));
+  std::vector<const Placement*> placements = {&plan.placement};
+  for (const planning::Baseline& baseline : references) {
+    if (baseline.name != "linear" && baseline.name != "eplb") continue;
+    report.names.push_back(baseline.name);
+    placements.push_back(&baseline.placements[0]);
+  }
+  MOESAIC_ASSIGN(report.timed,
+                 evaluate::time_placements(tokens, homes, placements,
+                                           {.objective = objective,
+                                            .tokens_per_gpu = options.batch,
+                                            .costs = cost::layer_costs(*preset, *hardware, topology,
+                                                                       report.assumed.memory_efficiency)},
+                                           pool));
+  return report;
+}
 
 Result<Evaluated> evaluate_tokens(Context& context, const Options& options, const artifact::Plan& plan,
                                   const trace::Trace& trace, ThreadPool& pool) {
@@ -117,6 +158,16 @@ Result<Evaluated> evaluate_tokens(Context& context, const Options& options, cons
                                         plan.algorithm.expert_groups, plan.loads, score, pool));
   MOESAIC_ASSIGN(const Homes offline, evaluate::offline_homes(tokens, assigner, topology, plan.attention,
                                                               options.home_slack, pool));
+  if (options.time) {
+    MOESAIC_ASSIGN(result.time, modelled_time(options, plan, preset, tokens, homes, score.objective, pool));
+    const std::size_t batch = options.batch * topology.gpus() / topology.homes(plan.attention);
+    if (result.time->timed.requests_per_home < batch) {
+      result.said.push_back(fmt::format(
+          "A home has {} of these requests on average and runs {} tokens a step: several tokens of a request "
+          "run in one, which understates the experts read; a smaller --batch or more requests avoid it.",
+          result.time->timed.requests_per_home, batch));
+    }
+  }
   const Placement* const same[] = {&plan.placement};
   MOESAIC_ASSIGN(const auto oracle, evaluate::score_placements(tokens, offline, same, score, pool));
   result.scores.insert(result.scores.begin() + 1, {"(offline homes)", oracle[0]});
@@ -125,6 +176,11 @@ Result<Evaluated> evaluate_tokens(Context& context, const Options& options, cons
 
 Result<Evaluated> evaluate_counts(const Options& options, const artifact::Plan& plan,
                                   const trace::Trace& trace, ThreadPool& pool) {
+  if (options.time) {
+    return bad_input(fmt::format(
+        "--time: {} holds counts, and a step's copies and experts need tokens; give a per-token trace.",
+        options.trace));
+  }
   Evaluated result;
   Phase phase = plan.source.phase;
   if (options.phase) {
@@ -177,12 +233,14 @@ Status run(Context& context, const Options& options) {
   progress_done();
   fmt::print("{} on {}, {}\n{}{}", options.plan, options.trace, result.on, score_table(result.scores),
              score_legend(plan.placement.topology().nodes));
+  if (result.time) fmt::print("\n{}", time_table(*result.time));
   print_notes(result.said);
   Json json = evaluate::to_json(result.scores[0].score, options.layers);
   for (const planning::NamedScore& named : std::span(result.scores).subspan(1)) {
     Json& slot = named.name.starts_with('(') ? json["oracle_homes"] : json["baselines"][named.name];
     slot = evaluate::to_json(named.score, false);
   }
+  if (result.time) json["time"] = time_json(*result.time);
   json["schema"] = "moesaic.evaluate/1";
   json["plan"] = options.plan;
   json["trace"] = options.trace;
@@ -215,6 +273,12 @@ void add_evaluate(CLI::App& app, Context& context) {
       ->check(CLI::PositiveNumber);
   command->add_option("--model", options->model,
                       "Model preset, for bytes (default: by the trace's model name)");
+  command->add_flag("--time", options->time, "Model a decode step: us a layer, ms a step, tokens/s");
+  command->add_option("--hardware", options->hardware, "With --time: h100, h20, h200 or h800")
+      ->capture_default_str();
+  command->add_option("--batch", options->batch, "With --time: tokens a GPU and step")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1'000'000));
   command->add_flag("--layers", options->layers, "Every layer's figures in the JSON");
   command->add_option("--threads", options->threads, "Threads; 0 = one a core")->capture_default_str();
   command->add_option("--json", options->json, "Write the scores as JSON; - = stdout");

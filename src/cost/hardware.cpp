@@ -23,30 +23,38 @@ std::vector<HardwarePreset> table() {
       {.name = "h100",
        .memory_bytes = 80 * kGigabyte,
        .memory_bytes_per_nanosecond = 3350,
+       .bf16_flops_per_nanosecond = 989'000,
        .nvlink = {kNvlinkLatency, 450},
        .rdma = kConnectX7,
-       .source = "NVIDIA H100 SXM data sheet: 80 GB HBM3, 3.35 TB/s, NVLink 900 GB/s both ways; NVLink "
+       .source = "NVIDIA H100 SXM data sheet: 80 GB HBM3, 3.35 TB/s, 989 dense bf16 TFLOPS, NVLink 900 GB/s "
+                 "both ways; NVLink "
                  "latency assumed"},
       {.name = "h20",
        .memory_bytes = 96 * kGigabyte,
        .memory_bytes_per_nanosecond = 4000,
+       .bf16_flops_per_nanosecond = 148'000,
        .nvlink = {kNvlinkLatency, 450},
        .rdma = kConnectX7,
-       .source = "NVIDIA H20 data sheet: 96 GB HBM3, 4.0 TB/s, NVLink 900 GB/s both ways; NVLink latency "
+       .source = "NVIDIA H20 data sheet: 96 GB HBM3, 4.0 TB/s, 148 dense bf16 TFLOPS, NVLink 900 GB/s both "
+                 "ways; NVLink latency "
                  "assumed"},
       {.name = "h200",
        .memory_bytes = 141 * kGigabyte,
        .memory_bytes_per_nanosecond = 4800,
+       .bf16_flops_per_nanosecond = 989'000,
        .nvlink = {kNvlinkLatency, 450},
        .rdma = kConnectX7,
-       .source = "NVIDIA H200 SXM data sheet: 141 GB HBM3e, 4.8 TB/s, NVLink 900 GB/s both ways; NVLink "
+       .source = "NVIDIA H200 SXM data sheet: 141 GB HBM3e, 4.8 TB/s, 989 dense bf16 TFLOPS, NVLink 900 GB/s "
+                 "both ways; NVLink "
                  "latency assumed"},
       {.name = "h800",
        .memory_bytes = 80 * kGigabyte,
        .memory_bytes_per_nanosecond = 3350,
+       .bf16_flops_per_nanosecond = 989'000,
        .nvlink = {kNvlinkLatency, 160},
        .rdma = kConnectX7,
-       .source = "NVIDIA H100 data sheet for memory; DeepEP README: about 160 GB/s over NVLink and 50 GB/s "
+       .source = "NVIDIA H100 data sheet for memory and 989 dense bf16 TFLOPS; DeepEP README: about 160 GB/s "
+                 "over NVLink and 50 GB/s "
                  "over ConnectX-7; NVLink latency assumed"},
   };
 }

@@ -30,6 +30,7 @@ struct HardwarePreset {
   std::string name;
   std::int64_t memory_bytes = 0;
   double memory_bytes_per_nanosecond = 1;  ///< HBM, as specified; kernels reach 70 to 90 %
+  double bf16_flops_per_nanosecond = 1;    ///< dense tensor cores, as specified; fp8 runs at twice this
   Link nvlink;                             ///< GPU to GPU inside a node
   Link rdma;                               ///< GPU to GPU across nodes, one network card a GPU
   std::string source;

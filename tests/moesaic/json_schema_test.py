@@ -56,7 +56,7 @@ with tempfile.TemporaryDirectory() as folder:
                   "--max-moves", "3", "--seed", "1", "-o", "changed.json")
     if changed["change"]["moves"] > 3:
         sys.exit(f"--max-moves 3 moved {changed['change']['moves']}")
-    evaluated = run("evaluate", "evaluate", "plan.json", "t.zarr", "--layers")
+    evaluated = run("evaluate", "evaluate", "plan.json", "t.zarr", "--layers", "--time", "--batch", "16")
     run("compare", "compare", "t.zarr", *where, "--splits", "2")
     run("export", "export", "plan.json", "--to", "sglang", "-o", "sglang.json")
     run("simulate", "simulate", str(source / "samples/clusters/moesaic-mini-4d.yaml"), "--trace", "t.zarr")

@@ -9,6 +9,7 @@
 #include "io/json.hpp"
 #include "support/program.hpp"
 #include "support/temporary_folder.hpp"
+#include "trace/writer.hpp"
 
 namespace moesaic {
 namespace {
@@ -208,6 +209,78 @@ TEST_F(MainJob, TheRequestsOfAFileCanBeScored) {
   const auto in_sample = run_moesaic({"evaluate", at("plan.json"), store(), "--requests", "all"});
   EXPECT_EQ(in_sample.exit_code, 0);
   EXPECT_NE(in_sample.out.find("in sample"), std::string::npos) << in_sample.out;
+}
+
+TEST_F(MainJob, TheTimeOfAStepIsModelledBesideThatOfLinear) {
+  ASSERT_EQ(run_moesaic(plan(at("plan.json"))).exit_code, 0);
+  const auto timed = run_moesaic({"evaluate", at("plan.json"), store(), "--time", "--batch", "16",
+                                  "--hardware", "h20", "--json", at("time.json")});
+  ASSERT_EQ(timed.exit_code, 0) << timed.err;
+  const std::size_t table = timed.out.find("Modelled, not measured");
+  ASSERT_NE(table, std::string::npos) << timed.out;
+  for (std::size_t begin = table; begin < timed.out.find("note: ", table);) {
+    const std::size_t end = std::min(timed.out.find('\n', begin), timed.out.size());
+    EXPECT_LE(end - begin, 100u) << timed.out.substr(begin, end - begin);
+    begin = end + 1;
+  }
+  const auto json = io::read_json(io::real_files(), at("time.json"));
+  ASSERT_TRUE(json) << json.error().message;
+  for (const std::string_view kernel : {"dedup", "per_expert"}) {
+    const double layer = number(*json, {"time", "plan", kernel, "layer_us"});
+    EXPECT_GE(layer, number(*json, {"time", "plan", kernel, "balanced_layer_us"}));
+    EXPECT_DOUBLE_EQ(number(*json, {"time", "baselines", "linear", kernel, "step_over_linear"}), 1);
+    // 6 layers, and 20 us a layer and 0.2 us a token for the rest.
+    const double step = 6 * (layer + 20) / 1e3 + 16 * 0.2 / 1e3;
+    EXPECT_NEAR(number(*json, {"time", "plan", kernel, "step_ms"}), step, 1e-9);
+    const double tokens = number(*json, {"time", "tokens"}) / number(*json, {"time", "steps"});
+    EXPECT_NEAR(tokens, 64, 4);
+    EXPECT_NEAR(number(*json, {"time", "plan", kernel, "tokens_per_second"}), tokens / step * 1e3, 1e-6);
+  }
+
+  const auto wrong = [&](std::vector<std::string> more, const std::string& said) {
+    std::vector<std::string> arguments = {"evaluate", at("plan.json"), store(), "--time"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const auto result = run_moesaic(arguments);
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_NE(result.err.find(said), std::string::npos) << result.err;
+  };
+  wrong({"--hardware", "abacus"}, "h100, h20, h200, h800");
+  wrong({"--batch", "900000"}, "give --batch at most that");
+  wrong({"--batch", "0"}, "--batch");
+}
+
+TEST_F(MainJob, ATimeNeedsTokensAndAModelWhoseBytesAreKnown) {
+  const std::string yaml =
+      "name: nobody-knows\nmodel_layers: 6\nexperts: 32\ntop_k: 4\nhidden_size: 8\n"
+      "expert_intermediate_size: 8\n";
+  ASSERT_TRUE(io::write_file_atomically(io::real_files(), at("model.yaml"), yaml, false));
+  const auto imported = run_moesaic({"import", kSample, "--model", at("model.yaml"), "-o", at("own.zarr")});
+  ASSERT_EQ(imported.exit_code, 0) << imported.err;
+  const auto planned =
+      run_moesaic({"plan", at("own.zarr"), "--nodes", "2", "--gpus-per-node", "2", "-o", at("own.json")});
+  ASSERT_EQ(planned.exit_code, 0) << planned.err;
+  const auto unknown = run_moesaic({"evaluate", at("own.json"), at("own.zarr"), "--time"});
+  EXPECT_EQ(unknown.exit_code, 2);
+  EXPECT_NE(unknown.err.find("\"nobody-knows\""), std::string::npos) << unknown.err;
+  const auto named =
+      run_moesaic({"evaluate", at("own.json"), at("own.zarr"), "--time", "--model", "moesaic-mini"});
+  EXPECT_EQ(named.exit_code, 0) << named.err;
+
+  trace::CountStore counts{
+      .shape = {.model = "moesaic-mini", .model_layers = 1, .layers = {LayerId(0)}, .experts = 4, .top_k = 1},
+      .unit = trace::CountUnit::kTokens,
+      .requests = {},
+      .rows = {trace::CountRow{}},
+      .counts = {4, 3, 2, 1},
+      .provenance = {}};
+  counts.requests.domains = {""};
+  ASSERT_TRUE(trace::write_count_store(io::real_files(), at("counts.zarr"), counts, {}));
+  const auto by_load = run_moesaic({"plan", at("counts.zarr"), "--nodes", "2", "--gpus-per-node", "1",
+                                    "--algorithm", "eplb", "-o", at("counts.json")});
+  ASSERT_EQ(by_load.exit_code, 0) << by_load.err;
+  const auto untimed = run_moesaic({"evaluate", at("counts.json"), at("counts.zarr"), "--time"});
+  EXPECT_EQ(untimed.exit_code, 2);
+  EXPECT_NE(untimed.err.find("give a per-token trace"), std::string::npos) << untimed.err;
 }
 
 }  // namespace
