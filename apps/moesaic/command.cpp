@@ -1,5 +1,6 @@
 #include "command.hpp"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -41,6 +42,12 @@ Status write_json(Context& context, const std::string& path, const Json& json) {
     return {};
   }
   return io::write_file_atomically(context.files, path, text, true);
+}
+
+Status refuse_existing(Context& context, const std::string& path, bool force) {
+  MOESAIC_ASSIGN(const io::FileStatus there, context.files.status(path));
+  if (!there.exists || force) return {};
+  return bad_input(fmt::format("{}: exists; give --force to replace it.", path));
 }
 
 void be_quiet() { quiet = true; }

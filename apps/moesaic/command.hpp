@@ -38,6 +38,9 @@ void print_once(const Context& context, const std::string& text);
 /// --json is a report, not a product.
 Status write_json(Context& context, const std::string& path, const Json& json);
 
+/// Refuses to start what could not be kept: an error (bad input) when the file exists and not `force`.
+Status refuse_existing(Context& context, const std::string& path, bool force);
+
 /// Keeps all ranks but the root quiet: called once, before any subcommand.
 void be_quiet();
 /// Prints a line that replaces itself on a terminal's stderr; nothing when stderr is no terminal.
@@ -53,6 +56,7 @@ void add_profile(CLI::App& app, Context& context);
 void add_evaluate(CLI::App& app, Context& context);
 void add_compare(CLI::App& app, Context& context);
 void add_export(CLI::App& app, Context& context);
+void add_fit(CLI::App& app, Context& context);
 void add_simulate(CLI::App& app, Context& context);
 
 }  // namespace moesaic::app

@@ -27,6 +27,7 @@ int run(int argc, char** argv) {
   app::add_export(app, context);
   app::add_import(app, context);
   app::add_algorithms(app, context);
+  app::add_fit(app, context);
   app::add_simulate(app, context);
   app::add_gateway(app, context);
   app::add_emulate(app, context);

@@ -255,12 +255,6 @@ Result<artifact::Plan> make(Context& context, const Options& options, ThreadPool
                              pool);
 }
 
-Status refuse_existing(Context& context, const Options& options) {
-  MOESAIC_ASSIGN(const io::FileStatus there, context.files.status(options.output));
-  if (!there.exists || options.force) return {};
-  return bad_input(fmt::format("{}: exists; give --force to replace it.", options.output));
-}
-
 /// What the plan's limits came to.
 Status said_of(const artifact::Plan& plan, const Options& options) {
   if (plan.constraints_met) return {};
@@ -272,7 +266,7 @@ Status said_of(const artifact::Plan& plan, const Options& options) {
 
 Status run(Context& context, const Options& options) {
   // Nothing is worth computing that cannot be kept.
-  MOESAIC_TRY(comm::agree(context.comm, refuse_existing(context, options)));
+  MOESAIC_TRY(comm::agree(context.comm, refuse_existing(context, options.output, options.force)));
   ThreadPool pool(options.common.threads);
   std::vector<std::string> said;
   std::optional<Change> changed;

@@ -131,25 +131,14 @@ Result<Resolved> resolve(const PlanOptions& options, const trace::Trace& trace) 
     resolved.said.push_back("The model has no preset: bytes are not known (give --model).");
   }
   if (trace.kind() == trace::Kind::kTokens) {
-    evaluate::PhaseChoice chosen = evaluate::default_phases(trace);
-    if (options.phase) {
-      MOESAIC_ASSIGN(chosen.phase, parse_phase(*options.phase));
-      if (chosen.phase != Phase::kDecode && chosen.from.prefill) {
-        // A prefill that is scored cannot stand for what is known before it.
-        chosen.from = {.prefill = false, .fraction = 0.5};
-      }
-    }
-    if (options.predict_from) {
-      MOESAIC_ASSIGN(chosen.from, parse_predict_from(*options.predict_from));
-    }
+    MOESAIC_ASSIGN(const evaluate::PhaseChoice chosen,
+                   evaluate::choose_phases(trace, options.phase, options.predict_from));
     if (!options.domains.empty()) {
       MOESAIC_ASSIGN(resolved.split.domains, domain_codes(options.domains, trace));
     }
     resolved.split.phase = chosen.phase;
     resolved.split.from = chosen.from;
-    if (!options.predict_from) {
-      resolved.said.insert(resolved.said.end(), chosen.said.begin(), chosen.said.end());
-    }
+    resolved.said.insert(resolved.said.end(), chosen.said.begin(), chosen.said.end());
   } else {
     resolved.split.phase = Phase::kAll;
     if (options.phase) {

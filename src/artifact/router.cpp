@@ -1,5 +1,7 @@
 #include "artifact/router.hpp"
 
+#include <fmt/format.h>
+
 #include <limits>
 
 #include "artifact/assigner_json.hpp"
@@ -52,7 +54,13 @@ Result<Router> read_router(io::FileSystem& files, const std::string& path) {
 }
 
 Status write_router(io::FileSystem& files, const std::string& path, const Router& router, bool force) {
-  return io::write_file_atomically(files, path, to_json(router), force);
+  const std::string text = to_json(router);
+  if (text.size() > limits::kMaxConfigBytes) {
+    return bad_input(
+        fmt::format("{}: would take {} bytes, a router is read up to {}; choose fewer layers or decoders.",
+                    path, text.size(), limits::kMaxConfigBytes));
+  }
+  return io::write_file_atomically(files, path, text, force);
 }
 
 }  // namespace moesaic::artifact

@@ -37,7 +37,8 @@ Result<Router> parse_router(std::string_view text, const std::string& where);
 
 /// Reads a file of at most limits::kMaxConfigBytes.
 Result<Router> read_router(io::FileSystem& files, const std::string& path);
-/// Whole or not at all; an existing file is refused unless `force`.
+/// Whole or not at all; an existing file is refused unless `force`, one that read_router() would not read
+/// always.
 Status write_router(io::FileSystem& files, const std::string& path, const Router& router, bool force);
 
 }  // namespace moesaic::artifact

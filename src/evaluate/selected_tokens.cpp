@@ -162,4 +162,20 @@ PhaseChoice default_phases(const trace::Trace& trace) {
   return choice;
 }
 
+Result<PhaseChoice> choose_phases(const trace::Trace& trace, const std::optional<std::string>& phase,
+                                  const std::optional<std::string>& predict_from) {
+  PhaseChoice choice = default_phases(trace);
+  if (phase) {
+    MOESAIC_ASSIGN(choice.phase, parse_phase(*phase));
+    if (choice.phase != Phase::kDecode && choice.from.prefill) {
+      choice.from = {.prefill = false, .fraction = 0.5};
+    }
+  }
+  if (predict_from) {
+    MOESAIC_ASSIGN(choice.from, parse_predict_from(*predict_from));
+    choice.said.clear();
+  }
+  return choice;
+}
+
 }  // namespace moesaic::evaluate

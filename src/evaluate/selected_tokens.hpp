@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -84,5 +85,9 @@ struct PhaseChoice {
   std::vector<std::string> said;
 };
 PhaseChoice default_phases(const trace::Trace& trace);
+/// The same, where the user said otherwise. A prefill that is scored cannot stand for what is known before
+/// it: then fraction:0.5. Errors (bad input): those of parse_phase() and parse_predict_from().
+Result<PhaseChoice> choose_phases(const trace::Trace& trace, const std::optional<std::string>& phase,
+                                  const std::optional<std::string>& predict_from);
 
 }  // namespace moesaic::evaluate

@@ -6,10 +6,9 @@
 #include <cmath>
 #include <numeric>
 
-#include "signature/layer_choice.hpp"
 #include "signature/prediction.hpp"
+#include "signature/space_fit.hpp"
 #include "simulate/load.hpp"
-#include "solve/balanced_kmeans.hpp"
 #include "trace/trace.hpp"
 
 namespace moesaic::simulate {
@@ -60,18 +59,16 @@ Status fit_policies(const Recording& training, bool balanced, Cluster& cluster, 
   policies.marginal.predictor =
       signature::fit_predictor({prefill_view, decode_view, prefill_tokens, decode_tokens}, {}, pool);
 
-  const auto idf = signature::inverse_document_frequency(prefill_view);
-  const signature::Space all = signature::all_layers(training.shape, signature::Transform::kCountIdf, idf);
-  const signature::LayerChoice choice =
-      signature::choose_layers(all, prefill_view, decode_view, {.pairs = 10'000}, pool);
-  policies.eldr.space = signature::restricted(all, choice.positions);
+  const signature::FittedSpace space = signature::fit_space(
+      training.shape, signature::Transform::kCountIdf, prefill_view, decode_view, {.pairs = 10'000}, pool);
+  policies.eldr.space = space.best();
   policies.eldr.layer_rows = layers;
-  out.eldr_rho = choice.rho;
-  out.eldr_layers = choice.positions.size();
-  MOESAIC_ASSIGN(
-      solve::KmeansResult fit,
-      solve::kmeans(signature::signatures(policies.eldr.space, prefill_view),
-                    {.clusters = cluster.decode.workers, .balanced = balanced, .starts = 3}, pool));
+  out.eldr_rho = space.choice.rho;
+  out.eldr_layers = space.choice.positions.size();
+  MOESAIC_ASSIGN(solve::KmeansResult fit,
+                 signature::cluster_signatures(
+                     policies.eldr.space, prefill_view,
+                     {.clusters = cluster.decode.workers, .balanced = balanced, .starts = 3}, pool));
   policies.eldr.centroids = std::move(fit.centroids);
   return {};
 }

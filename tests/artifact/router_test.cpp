@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "artifact/assigner_json.hpp"
+#include "core/limits.hpp"
 #include "io/json.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -40,6 +41,16 @@ TEST(Router, GoesThroughAFileByteByByte) {
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(*read, sample_router());
   EXPECT_EQ(to_json(*read), to_json(sample_router()));
+}
+
+TEST(Router, WhatWouldBeTooLargeToReadIsNotWritten) {
+  const moesaic::testing::TemporaryFolder folder;
+  Router router = sample_router();
+  router.notes = {std::string(limits::kMaxConfigBytes, 'x')};
+  const Status written = write_router(io::real_files(), folder / "router.json", router, false);
+  ASSERT_FALSE(written);
+  EXPECT_NE(written.error().message.find("fewer layers"), std::string::npos);
+  EXPECT_FALSE(io::real_files().status(folder / "router.json")->exists);
 }
 
 TEST(Router, TheKeptFixtureOfVersion1StillReads) {

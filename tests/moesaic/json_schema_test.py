@@ -59,6 +59,8 @@ with tempfile.TemporaryDirectory() as folder:
     evaluated = run("evaluate", "evaluate", "plan.json", "t.zarr", "--layers", "--time", "--batch", "16")
     run("compare", "compare", "t.zarr", *where, "--splits", "2")
     run("export", "export", "plan.json", "--to", "sglang", "-o", "sglang.json")
+    run("fit", "fit", "t.zarr", "--decoders", "4", "--layers", "best", "-o", "router.json")
+    check(json.loads(pathlib.Path("router.json").read_text()), "router")
     run("simulate", "simulate", str(source / "samples/clusters/moesaic-mini-4d.yaml"), "--trace", "t.zarr")
     # evaluate, told nothing, must print what plan printed: same split, same homes, same objective.
     for key in ("dedup", "per_expert", "node_max_over_mean", "gpu_max_over_mean", "home_max_over_mean", "tokens"):

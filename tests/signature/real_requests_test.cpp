@@ -5,9 +5,9 @@
 #include <cstdio>
 
 #include "core/selection.hpp"
-#include "signature/assigner.hpp"
 #include "signature/layer_choice.hpp"
 #include "signature/prediction.hpp"
+#include "signature/type_accuracy.hpp"
 #include "support/shared_data.hpp"
 
 namespace moesaic::signature {
@@ -38,9 +38,9 @@ Counts pick(const testing::RealRequests& requests, const std::vector<float>& fro
   return out;
 }
 
-/// Share of held-out requests whose domain is that of the nearest mean signature, over seeds of the split.
+/// Share of held-out requests whose domain the signature tells, mean over seeds of the split.
 double accuracy(const testing::RealRequests& requests, std::size_t domains, Transform transform, int seeds) {
-  double right = 0, all = 0;
+  double sum = 0;
   for (int seed = 0; seed < seeds; ++seed) {
     const auto split = [&](RequestSet set) {
       return pick(requests, requests.before,
@@ -48,16 +48,11 @@ double accuracy(const testing::RealRequests& requests, std::size_t domains, Tran
     };
     const Counts train = split(RequestSet::kTrain), heldout = split(RequestSet::kHeldout);
     const CountsView seen{requests.layers, requests.experts, train.values};
-    Assigner assigner{.space = all_layers(shape_of(requests), transform, inverse_document_frequency(seen))};
-    assigner.prototypes = mean_prototypes(signatures(assigner.space, seen), train.domains, domains);
-    assigner.capacities = equal_shares(domains);
-    const auto found = scores(assigner, {requests.layers, requests.experts, heldout.values});
-    for (std::size_t r = 0; r < heldout.domains.size(); ++r) {
-      right += best_target(std::span(found).subspan(r * domains, domains)) == heldout.domains[r] ? 1 : 0;
-      ++all;
-    }
+    const CountsView later{requests.layers, requests.experts, heldout.values};
+    const Space space = all_layers(shape_of(requests), transform, inverse_document_frequency(seen));
+    sum += type_accuracy(space, {seen, train.domains}, {later, heldout.domains}, domains);
   }
-  return right / all;
+  return sum / seeds;
 }
 
 TEST(RealRequests, PrefillTellsTheSubjectOfLlama4Requests) {

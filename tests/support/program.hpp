@@ -19,4 +19,8 @@ ProgramResult run_moesaic(const std::vector<std::string>& arguments);
 /// Runs it and sends SIGKILL after `delay`, unless it ends before.
 ProgramResult kill_moesaic_after(std::chrono::microseconds delay, const std::vector<std::string>& arguments);
 
+/// Runs a server until it says `ready` on stdout, asks it to stop (SIGTERM) and waits. One that ends before
+/// is waited for all the same.
+ProgramResult serve_moesaic(const std::string& ready, const std::vector<std::string>& arguments);
+
 }  // namespace moesaic::testing
