@@ -22,9 +22,8 @@ struct Options {
   std::string assign = "after-prefill";
   double home_slack = 0.1;
   std::size_t step_tokens = 8, threads = 0;
-  bool layers = false, time = false;
-  std::string hardware = "h100";
-  std::size_t batch = 256;
+  bool layers = false;
+  TimeOptions time;
 };
 
 /// Rows of the requests an @file lists, one id a line.
@@ -61,37 +60,15 @@ struct Evaluated {
 Result<TimeReport> modelled_time(const Options& options, const artifact::Plan& plan,
                                  const cost::ModelPreset* preset, const evaluate::SelectedTokens& tokens,
                                  const Homes& homes, const traffic::Objective& objective, ThreadPool& pool) {
-  if (preset == nullptr) {
-    return bad_input(fmt::format(
-        "--time: model \"{}\" of {} has no preset, so bytes are not known; name one that fits with --model.",
-        tokens.source().shape().model, options.trace));
-  }
-  MOESAIC_ASSIGN(const cost::HardwarePreset* const hardware, cost::find_hardware(options.hardware));
-  const Topology& topology = plan.placement.topology();
-  TimeReport report{.hardware = hardware->name,
-                    .model = preset,
-                    .shape = plan.shape,
-                    .tokens_per_gpu = options.batch,
-                    .assumed = {},
-                    .timed = {},
-                    .names = {plan.algorithm.name}};
   MOESAIC_ASSIGN(const auto references,
-                 planning::baselines(plan.shape, topology, plan.placement.slots_per_gpu(), plan.loads,
-                                     plan.algorithm.expert_groups, pool));
-  std::vector<const Placement*> placements = {&plan.placement};
+                 planning::baselines(plan.shape, plan.placement.topology(), plan.placement.slots_per_gpu(),
+                                     plan.loads, plan.algorithm.expert_groups, pool));
+  std::vector<planning::NamedPlacement> placements = {{plan.algorithm.name, &plan.placement}};
   for (const planning::Baseline& baseline : references) {
     if (baseline.name != "linear" && baseline.name != "eplb") continue;
-    report.names.push_back(baseline.name);
-    placements.push_back(&baseline.placements[0]);
+    placements.push_back({baseline.name, &baseline.placements[0]});
   }
-  MOESAIC_ASSIGN(report.timed,
-                 evaluate::time_placements(tokens, homes, placements,
-                                           {.objective = objective,
-                                            .tokens_per_gpu = options.batch,
-                                            .costs = cost::layer_costs(*preset, *hardware, topology,
-                                                                       report.assumed.memory_efficiency)},
-                                           pool));
-  return report;
+  return time_report(options.time, preset, tokens, homes, placements, objective, pool);
 }
 
 Result<Evaluated> evaluate_tokens(Context& context, const Options& options, const artifact::Plan& plan,
@@ -158,9 +135,10 @@ Result<Evaluated> evaluate_tokens(Context& context, const Options& options, cons
                                         plan.algorithm.expert_groups, plan.loads, score, pool));
   MOESAIC_ASSIGN(const Homes offline, evaluate::offline_homes(tokens, assigner, topology, plan.attention,
                                                               options.home_slack, pool));
-  if (options.time) {
+  if (options.time.on) {
     MOESAIC_ASSIGN(result.time, modelled_time(options, plan, preset, tokens, homes, score.objective, pool));
-    const std::size_t batch = options.batch * topology.gpus() / topology.homes(plan.attention);
+    result.said.insert(result.said.end(), result.time->said.begin(), result.time->said.end());
+    const std::size_t batch = options.time.batch * topology.gpus() / topology.homes(plan.attention);
     if (result.time->timed.requests_per_home < batch) {
       result.said.push_back(fmt::format(
           "A home has {} of these requests on average and runs {} tokens a step: several tokens of a request "
@@ -176,7 +154,7 @@ Result<Evaluated> evaluate_tokens(Context& context, const Options& options, cons
 
 Result<Evaluated> evaluate_counts(const Options& options, const artifact::Plan& plan,
                                   const trace::Trace& trace, ThreadPool& pool) {
-  if (options.time) {
+  if (options.time.on) {
     return bad_input(fmt::format(
         "--time: {} holds counts, and a step's copies and experts need tokens; give a per-token trace.",
         options.trace));
@@ -273,12 +251,7 @@ void add_evaluate(CLI::App& app, Context& context) {
       ->check(CLI::PositiveNumber);
   command->add_option("--model", options->model,
                       "Model preset, for bytes (default: by the trace's model name)");
-  command->add_flag("--time", options->time, "Model a decode step: us a layer, ms a step, tokens/s");
-  command->add_option("--hardware", options->hardware, "With --time: h100, h20, h200 or h800")
-      ->capture_default_str();
-  command->add_option("--batch", options->batch, "With --time: tokens a GPU and step")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1'000'000));
+  options->time.add(*command);
   command->add_flag("--layers", options->layers, "Every layer's figures in the JSON");
   command->add_option("--threads", options->threads, "Threads; 0 = one a core")->capture_default_str();
   command->add_option("--json", options->json, "Write the scores as JSON; - = stdout");

@@ -8,6 +8,7 @@
 #include "command.hpp"
 #include "core/clock.hpp"
 #include "plan_options.hpp"
+#include "plan_sweep.hpp"
 #include "planning/compare.hpp"
 #include "planning/plan_maker.hpp"
 #include "report/table.hpp"
@@ -23,6 +24,7 @@ struct Options {
   std::optional<std::size_t> max_moves;
   std::optional<double> max_bytes;
   bool force = false;
+  SweepOptions sweep;
 };
 
 /// What changing a running plan came to, for the table and the JSON.
@@ -264,7 +266,30 @@ Status said_of(const artifact::Plan& plan, const Options& options) {
                   options.output, options.common.max_imbalance));
 }
 
+/// What does not go together with --sweep or without it.
+Status check_sweep(const Options& options) {
+  if (!options.sweep.on) {
+    if (options.output.empty()) return bad_input("--output is required: the plan.json to write (-o).");
+    if (options.sweep.time.on) {
+      return bad_input("--time: goes with --sweep; `moesaic evaluate plan.json T --time` times one plan.");
+    }
+    return {};
+  }
+  if (!options.output.empty() || !options.from.empty() || !options.windows.empty() ||
+      options.requests != "train") {
+    return bad_input(
+        "--sweep: plans on the train requests and writes no plan; leave out -o, --from, --windows and "
+        "--requests.");
+  }
+  return {};
+}
+
 Status run(Context& context, const Options& options) {
+  MOESAIC_TRY(check_sweep(options));
+  if (options.sweep.on) {
+    return run_sweep(context, options.sweep, options.common,
+                     options.algorithm.empty() ? "moesaic" : options.algorithm, options.trace, options.json);
+  }
   // Nothing is worth computing that cannot be kept.
   MOESAIC_TRY(comm::agree(context.comm, refuse_existing(context, options.output, options.force)));
   ThreadPool pool(options.common.threads);
@@ -311,7 +336,7 @@ void add_plan(CLI::App& app, Context& context) {
   CLI::App* command =
       app.add_subcommand("plan", "Place experts and group requests; score it on held-out requests");
   command->add_option("trace", options->trace, "Trace store (see `moesaic import`)")->required();
-  command->add_option("-o,--output", options->output, "Plan to write, plan.json")->required();
+  command->add_option("-o,--output", options->output, "Plan to write, plan.json");
   command->add_option("-a,--algorithm", options->algorithm,
                       "One of `moesaic algorithms` (default: moesaic; eplb where the trace holds counts)");
   options->common.add_topology(*command);
@@ -326,6 +351,7 @@ void add_plan(CLI::App& app, Context& context) {
   command->add_option("--max-moves", options->max_moves,
                       "With --from: most experts to move, over all layers");
   command->add_option("--max-bytes", options->max_bytes, "With --from: most bytes of expert weights to move");
+  options->sweep.add(*command);
   command->add_flag("--force", options->force, "Replace an existing plan");
   command->add_option("--json", options->json, "Write the scores as JSON; - = stdout");
   run_when_chosen(*command, context, [&context, options] { return run(context, *options); });

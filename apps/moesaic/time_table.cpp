@@ -62,6 +62,61 @@ Json to_json(const Figures& f, const Figures& linear) {
 
 }  // namespace
 
+void TimeOptions::add(CLI::App& command) {
+  command.add_flag("--time", on, "Model a decode step: us a layer, ms a step, tokens/s");
+  command.add_option("--hardware", hardware, "With --time: h100, h20, h200 or h800")->capture_default_str();
+  command.add_option("--batch", batch, "With --time: tokens a GPU and step")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1'000'000));
+}
+
+Result<TimeReport> time_report(const TimeOptions& options, const cost::ModelPreset* preset,
+                               const evaluate::SelectedTokens& tokens, const Homes& homes,
+                               std::span<const planning::NamedPlacement> placements,
+                               const traffic::Objective& objective, ThreadPool& pool) {
+  const trace::Trace& trace = tokens.source();
+  if (preset == nullptr) {
+    return bad_input(fmt::format(
+        "--time: model \"{}\" of {} has no preset, so bytes are not known; name one that fits with --model.",
+        trace.shape().model, trace.path()));
+  }
+  MOESAIC_ASSIGN(const cost::HardwarePreset* const hardware, cost::find_hardware(options.hardware));
+  TimeReport report{.hardware = hardware->name,
+                    .model = preset,
+                    .shape = trace.shape(),
+                    .tokens_per_gpu = options.batch,
+                    .assumed = {},
+                    .timed = {},
+                    .names = {},
+                    .said = {}};
+  std::vector<const Placement*> timed;
+  for (const planning::NamedPlacement& named : placements) {
+    report.names.push_back(named.name);
+    timed.push_back(named.placement);
+  }
+  const double memory = static_cast<double>(hardware->memory_bytes);
+  for (std::size_t p = 0; p < timed.size(); ++p) {
+    const std::size_t slots = timed[p]->slots_per_gpu();
+    if (p > 0 && timed[p - 1]->slots_per_gpu() == slots) continue;  // said
+    const double weights = static_cast<double>(slots * trace.shape().layers.size()) *
+                           static_cast<double>(cost::expert_bytes(*preset));
+    if (weights <= memory) continue;
+    report.said.push_back(fmt::format("{} slots a GPU do not fit: {} of expert weights, {} has {} of memory.",
+                                      slots, report::bytes(weights), hardware->name, report::bytes(memory)));
+  }
+  const cost::LayerCosts costs =
+      cost::layer_costs(*preset, *hardware, timed[0]->topology(), report.assumed.memory_efficiency);
+  MOESAIC_ASSIGN(report.timed,
+                 evaluate::time_placements(
+                     tokens, homes, timed,
+                     {.objective = objective, .tokens_per_gpu = options.batch, .costs = costs}, pool));
+  return report;
+}
+
+double step_ms(const TimeReport& report, const evaluate::ModeTime& time) {
+  return figures(report, time).step_ms;
+}
+
 std::string time_table(const TimeReport& report) {
   report::Table table({"placement", "kernel", "dispatch\nus", "experts\nus", "combine\nus", "layer\nus",
                        "balanced\nus", "step\nms", "tokens/s", "MoE vs\nlinear", "step vs\nlinear"});

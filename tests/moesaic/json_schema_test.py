@@ -57,6 +57,8 @@ with tempfile.TemporaryDirectory() as folder:
     if changed["change"]["moves"] > 3:
         sys.exit(f"--max-moves 3 moved {changed['change']['moves']}")
     evaluated = run("evaluate", "evaluate", "plan.json", "t.zarr", "--layers", "--time", "--batch", "16")
+    run("plan-sweep", "plan", "t.zarr", *where, "--sweep", "--sweep-slots", "0,8", "--sweep-imbalance", "1.1", "--time",
+        "--batch", "16")
     run("compare", "compare", "t.zarr", *where, "--splits", "2")
     run("export", "export", "plan.json", "--to", "sglang", "-o", "sglang.json")
     run("fit", "fit", "t.zarr", "--decoders", "4", "--layers", "best", "-o", "router.json")

@@ -281,6 +281,73 @@ TEST_F(MainJob, ATimeNeedsTokensAndAModelWhoseBytesAreKnown) {
   const auto untimed = run_moesaic({"evaluate", at("counts.json"), at("counts.zarr"), "--time"});
   EXPECT_EQ(untimed.exit_code, 2);
   EXPECT_NE(untimed.err.find("give a per-token trace"), std::string::npos) << untimed.err;
+  const auto unswept =
+      run_moesaic({"plan", at("counts.zarr"), "--nodes", "2", "--gpus-per-node", "1", "--sweep"});
+  EXPECT_EQ(unswept.exit_code, 2);
+  EXPECT_NE(unswept.err.find("give a per-token trace"), std::string::npos) << unswept.err;
+}
+
+TEST_F(MainJob, ASweepShowsWhatReplicasBuyAndEachPointIsThePlanOfThatSize) {
+  const std::vector<std::string> on = {"plan", store(), "--nodes", "2", "--gpus-per-node", "2"};
+  const auto sweep = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = on;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_moesaic(arguments);
+  };
+  const auto swept = sweep({"--sweep", "--sweep-slots", "8,0", "--sweep-imbalance", "1.05,1.5", "--time",
+                            "--batch", "16", "--json", at("sweep.json")});
+  ASSERT_EQ(swept.exit_code, 0) << swept.err;
+  EXPECT_NE(swept.out.find("saved/GiB"), std::string::npos) << swept.out;
+  const auto json = io::read_json(io::real_files(), at("sweep.json"));
+  ASSERT_TRUE(json) << json.error().message;
+  const Json::Array& points = *json->find("points")->as_array();
+  ASSERT_EQ(points.size(), 4u);  // by slots, then by limit
+  constexpr double kExpertBytes = 3 * 128 * 128 * 2, kLayers = 6;
+  for (std::size_t p = 0; p < 4; ++p) {
+    EXPECT_DOUBLE_EQ(number(points[p], {"extra_slots"}), p < 2 ? 0 : 8);
+    EXPECT_DOUBLE_EQ(number(points[p], {"max_imbalance"}), p % 2 == 0 ? 1.05 : 1.5);
+    EXPECT_DOUBLE_EQ(number(points[p], {"replica_gib"}), p < 2 ? 0 : 8 * kLayers * kExpertBytes / 0x1p30);
+    EXPECT_GT(number(points[p], {"dedup_step_ms"}), 0);
+  }
+  const auto bytes_a_token = [&](std::size_t p) {
+    return number(points[p], {"dedup", "inter_node_bytes_per_token"});
+  };
+  EXPECT_LT(bytes_a_token(2), bytes_a_token(0));
+  EXPECT_DOUBLE_EQ(number(points[2], {"inter_node_bytes_per_token_saved_per_gib"}),
+                   (bytes_a_token(0) - bytes_a_token(2)) / (8 * kLayers * kExpertBytes / 0x1p30));
+
+  const auto planned = run_moesaic(plan(
+      at("same.json"), {"--extra-slots", "8", "--max-imbalance", "1.5", "--json", at("same-score.json")}));
+  ASSERT_EQ(planned.exit_code, 0) << planned.err;
+  const auto same = io::read_json(io::real_files(), at("same-score.json"));
+  ASSERT_TRUE(same) << same.error().message;
+  for (const char* figure : {"node_max_over_mean", "gpu_max_over_mean", "jain_gpu"}) {
+    EXPECT_EQ(number(points[3], {figure}), number(*same, {figure})) << figure;
+  }
+  EXPECT_EQ(bytes_a_token(3), number(*same, {"dedup", "inter_node_bytes_per_token"}));
+
+  // 6 layers x 64 slots of 252 MB on a GPU: 97 GB.
+  const auto large = sweep({"--sweep", "--sweep-slots", "0,224", "--sweep-imbalance", "2", "--time",
+                            "--batch", "16", "--model", "llama-4-maverick", "-a", "eplb"});
+  EXPECT_NE(large.out.find("note: 64 slots a GPU do not fit: 90.0 GiB of expert weights, h100 has 74.5 GiB"),
+            std::string::npos)
+      << large.out;
+  EXPECT_EQ(large.out.find("note: 8 slots"), std::string::npos) << large.out;
+
+  const auto wrong = [&](std::vector<std::string> more, const std::string& said) {
+    const auto result = sweep(std::move(more));
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_NE(result.err.find(said), std::string::npos) << result.err;
+  };
+  wrong({"--sweep", "--sweep-slots", "9"}, "use --extra-slots 8 or --extra-slots 12");
+  wrong({"--sweep", "--extra-slots", "8"}, "give --sweep-slots and --sweep-imbalance instead");
+  wrong({"--sweep", "-o", at("never.json")}, "writes no plan");
+  wrong({"--sweep", "--sweep-imbalance", "0.9"}, "--sweep-imbalance");
+  wrong({"--sweep", "--sweep-slots", "0", "--sweep-imbalance", "2", "--time", "--batch", "900000"},
+        "give --batch at most that");
+  wrong({"--time", "-o", at("never.json")}, "goes with --sweep");
+  wrong({}, "--output is required");
+  EXPECT_FALSE(std::filesystem::exists(at("never.json")));
 }
 
 }  // namespace
