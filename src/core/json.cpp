@@ -51,7 +51,7 @@ void write_number(std::string& out, T value) {
 
 void new_line(std::string& out, int indent, int depth) {
   out += '\n';
-  out.append(static_cast<std::size_t>(indent * depth), ' ');
+  out.append(static_cast<std::size_t>(indent) * static_cast<std::size_t>(depth), ' ');
 }
 
 }  // namespace

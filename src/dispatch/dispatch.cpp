@@ -50,6 +50,7 @@ Chooser::Chooser(const Topology& topology, std::size_t experts, std::span<const 
 GpuId Chooser::choose(const Row& row) {
   const std::span<const GpuId> all = candidates(row.expert);
   const std::size_t n = all.size();
+  MOESAIC_CHECK(n > 0);
   if (n == 1) return all[0];
   switch (rule_) {
     case Rule::kVllm:

@@ -172,6 +172,19 @@ class Network {
     }
   }
 
+  /// The nearest node that is not settled. REQUIRES: one can be reached.
+  std::size_t closest_open() const {
+    std::size_t nearest = bins_ + 1;
+    for (std::size_t v = 0; v <= bins_; ++v) {
+      if (settled_[v] == 0 && distance_[v] != kFar &&
+          (nearest > bins_ || distance_[v] < distance_[nearest])) {
+        nearest = v;
+      }
+    }
+    MOESAIC_CHECK(nearest <= bins_);
+    return nearest;
+  }
+
   /// Dijkstra from all nodes with too much to the nearest with too little; raises the prices of the nodes
   /// before it. Returns that node, or bins + 1 when all nodes are even.
   std::size_t shortest_path() {
@@ -184,19 +197,11 @@ class Network {
       settled_[v] = 0;
     }
     if (!any) return bins_ + 1;
-    std::size_t nearest = bins_;
-    while (true) {
-      nearest = bins_ + 1;
-      for (std::size_t v = 0; v <= bins_; ++v) {
-        if (settled_[v] == 0 && distance_[v] != kFar &&
-            (nearest > bins_ || distance_[v] < distance_[nearest])) {
-          nearest = v;
-        }
-      }
-      MOESAIC_CHECK(nearest <= bins_);
-      if (excess_[nearest] < 0) break;
+    std::size_t nearest = closest_open();
+    while (excess_[nearest] >= 0) {
       settled_[nearest] = 1;
       leave(nearest);
+      nearest = closest_open();
     }
     for (std::size_t v = 0; v <= bins_; ++v) {
       if (settled_[v] != 0) price_[v] += distance_[nearest] - distance_[v];
