@@ -80,7 +80,7 @@ Task<void> Loop::sleep(Nanoseconds duration) {
   co_await over.wait();
 }
 
-void Loop::on_signals(std::initializer_list<int> signals, std::function<void(int)> handler) {
+void Loop::on_signals(std::initializer_list<int> signals, const std::function<void(int)>& handler) {
   auto& set = impl_->reactor->signals.emplace(impl_->reactor->context);
   for (const int signal : signals) set.add(signal);
   wait_for_signal(set, handler);
@@ -123,7 +123,11 @@ Timer::Timer(Loop& loop, std::function<void()> fire)
     : impl_(std::make_shared<Impl>(reactor_of(loop), std::move(fire))) {}
 Timer::~Timer() {
   impl_->at = impl_->armed = Impl::kNever;
-  impl_->timer.cancel();
+  try {
+    impl_->timer.cancel();
+  } catch (const std::exception&) {
+    impl_->fire = nullptr;  // the wait ends when it was set for, and finds nothing to call
+  }
 }
 void Timer::set(Nanoseconds at) {
   impl_->at = at;

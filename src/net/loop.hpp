@@ -38,7 +38,7 @@ class Loop {
   Nanoseconds now() const;
   Task<void> sleep(Nanoseconds duration);
   /// Calls `handler` on the loop's thread whenever one of the signals comes. Once a loop.
-  void on_signals(std::initializer_list<int> signals, std::function<void(int)> handler);
+  void on_signals(std::initializer_list<int> signals, const std::function<void(int)>& handler);
 
   struct Impl;
   Impl& impl() { return *impl_; }
