@@ -1,6 +1,8 @@
 #include "placement/replan.hpp"
 
 #include <algorithm>
+#include <limits>
+#include <map>
 #include <numeric>
 #include <queue>
 
@@ -11,8 +13,10 @@
 namespace moesaic::placement {
 namespace {
 
-constexpr std::size_t kScoredRows = 200'000;  // of a layer; whole requests are left out evenly beyond
-constexpr double kGpuCopyPrice = 0.1;         // of a node copy: links inside a node are that much faster
+constexpr std::size_t kScoredRows = 200'000;     // of a layer; whole requests are left out evenly beyond
+constexpr std::size_t kScoredWork = 40'000'000;  // rows x steps priced first; fewer rows are scored beyond
+constexpr std::size_t kPartners = 8;             // experts a GPU offers in exchange for one
+constexpr double kGpuCopyPrice = 0.1;            // of a node copy: links inside a node are that much faster
 
 /// An expert goes from one GPU to another; `gpus` stands for outside (a new or a dropped copy).
 struct Edge {
@@ -116,10 +120,33 @@ std::vector<Chain> chains(std::span<const ExpertId> from, std::span<const Expert
 
 namespace {
 
+/// What may be done next on the way to `goal`: a chain of the difference, or a swap that brings one expert
+/// where it belongs for any other of that GPU. Swaps make no second copy of an expert on a GPU.
+std::vector<Chain> next_steps(std::span<const ExpertId> slots, std::span<const ExpertId> goal,
+                              std::size_t gpus) {
+  const std::size_t per_gpu = slots.size() / gpus;
+  const auto on = [&](std::size_t gpu) { return slots.subspan(gpu * per_gpu, per_gpu); };
+  const auto holds = [&](std::size_t gpu, ExpertId expert) {
+    return std::ranges::find(on(gpu), expert) != on(gpu).end();
+  };
+  std::vector<Chain> steps = chains(slots, goal, gpus);
+  for (const Edge& edge : edges_of(slots, goal, gpus)) {
+    if (edge.from == gpus || edge.to == gpus || holds(edge.to, edge.expert)) continue;
+    const std::size_t stride = (per_gpu + kPartners - 1) / kPartners;
+    for (std::size_t i = index(edge.expert) % stride; i < per_gpu; i += stride) {
+      const ExpertId other = on(edge.to)[i];
+      if (holds(edge.from, other)) continue;
+      steps.push_back({{.gpu = edge.to, .out = other, .in = edge.expert},
+                       {.gpu = edge.from, .out = edge.expert, .in = other}});
+    }
+  }
+  return steps;
+}
+
 /// A stretch of a layer's way that is gone whole, so that slopes fall from stretch to stretch.
 struct Stretch {
   std::size_t layer = 0, first = 0, last = 0;  ///< steps [first, last)
-  std::size_t moves = 0;
+  std::ptrdiff_t moves = 0;                    ///< below zero where experts come back
   double gain = 0;
 };
 
@@ -130,39 +157,19 @@ class Way {
   Status find(const Placement& goal) {
     const ModelShape& shape = problem_.demand.shape();
     MOESAIC_ASSIGN(const LayerDemand layer, problem_.demand.layer(row_));
-    thin(layer, shape.top_k);
-    const auto start = problem_.from->layer(row_);
+    const auto start = problem_.from->layer(row_), end = goal.layer(row_);
     slots_.assign(start.begin(), start.end());
     limit_ = problem_.max_imbalance > 0 ? problem_.max_imbalance : kDefaultImbalance;
-    const std::vector<Chain> all = chains(start, goal.layer(row_), problem_.topology.gpus());
-    struct Priced {
-      double slope = 0, after = 0;  ///< gain a move, and the value it leads to
-      std::size_t chain = 0, stamp = 0;
-      bool operator<(const Priced& other) const {
-        return slope != other.slope ? slope < other.slope : chain > other.chain;
-      }
-    };
-    double now = value(slots_);
-    const auto price = [&](std::size_t c, std::size_t stamp) {
-      std::vector<ExpertId> then = slots_;
-      carry_out(all[c], then);
-      const double after = value(then);
-      return Priced{(now - after) / static_cast<double>(all[c].size()), after, c, stamp};
-    };
-    std::priority_queue<Priced> queue;
-    for (std::size_t c = 0; c < all.size(); ++c) queue.push(price(c, 0));
-    for (std::size_t stamp = 0; !queue.empty();) {
-      const Priced top = queue.top();
-      queue.pop();
-      if (top.stamp != stamp) {  // priced before the last step
-        queue.push(price(top.chain, stamp));
-        continue;
-      }
-      carry_out(all[top.chain], slots_);
-      steps_.push_back(all[top.chain]);
-      gains_.push_back(now - top.after);
-      now = top.after;
-      ++stamp;
+    const std::size_t gpus = problem_.topology.gpus();
+    const std::size_t first = std::max<std::size_t>(1, next_steps(slots_, end, gpus).size());
+    thin(layer, shape.top_k, std::min(kScoredRows, kScoredWork / first));
+    value_ = value(slots_);
+    // Whatever gains most, then what is left of the way.
+    Prices prices;
+    while (step(next_steps(slots_, end, gpus), true, prices)) {
+    }
+    prices.clear();
+    while (step(chains(slots_, end, gpus), false, prices)) {
     }
     return {};
   }
@@ -177,8 +184,7 @@ class Way {
     }
     std::vector<Stretch> result;
     for (std::size_t i = 0; i < end; ++i) {
-      result.push_back(
-          {.layer = row_, .first = i, .last = i + 1, .moves = steps_[i].size(), .gain = gains_[i]});
+      result.push_back({.layer = row_, .first = i, .last = i + 1, .moves = moves_[i], .gain = gains_[i]});
       while (result.size() > 1 && slope(result.back()) >= slope(result[result.size() - 2])) {
         const Stretch merged = result.back();
         result.pop_back();
@@ -189,8 +195,12 @@ class Way {
     }
     return result;
   }
-  static double slope(const Stretch& s) { return s.gain / static_cast<double>(s.moves); }
-  const Chain& step(std::size_t i) const { return steps_[i]; }
+  static double slope(const Stretch& s) {
+    if (s.moves <= 0)
+      return std::numeric_limits<double>::infinity();  // joins the one before, which has moves
+    return s.gain / static_cast<double>(s.moves);
+  }
+  const Chain& taken(std::size_t i) const { return steps_[i]; }
 
   void carry_out(const Chain& chain, std::span<ExpertId> slots) const {
     const std::size_t per_gpu = problem_.slots_per_gpu;
@@ -203,9 +213,64 @@ class Way {
   }
 
  private:
-  /// Every n-th request, so that about kScoredRows rows stay.
-  void thin(const LayerDemand& layer, std::size_t k) {
-    const std::size_t keep_one_in = std::max<std::size_t>(1, layer.experts.size() / kScoredRows);
+  /// Experts that have moved so far.
+  std::ptrdiff_t moved() const {
+    const std::size_t gpus = problem_.topology.gpus();
+    return std::ranges::count_if(edges_of(problem_.from->layer(row_), slots_, gpus),
+                                 [&](const Edge& edge) { return edge.to != gpus; });
+  }
+
+  /// What a step led to when the layer was `version` steps on its way.
+  struct Price {
+    double after = 0, slope = 0;  ///< the value it leads to, and gain a move
+    std::size_t version = 0;
+  };
+  using Prices = std::map<Chain, Price>;
+
+  /// Carries out the step that gains most a move by prices that are renewed only when they lead (lazy
+  /// greedy). False where there is none, or none that gains if it `must_gain`.
+  bool step(const std::vector<Chain>& steps, bool must_gain, Prices& prices) {
+    const std::size_t version = steps_.size();
+    const auto price = [&](const Chain& chain) {
+      std::vector<ExpertId> then = slots_;
+      carry_out(chain, then);
+      const double after = value(then);
+      return Price{after, (value_ - after) / static_cast<double>(chain.size()), version};
+    };
+    struct Entry {
+      Price price;
+      std::size_t step = 0;
+      bool operator<(const Entry& other) const {
+        return price.slope != other.price.slope ? price.slope < other.price.slope : step > other.step;
+      }
+    };
+    std::vector<Entry> entries;
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      const auto [known, fresh] = prices.try_emplace(steps[i]);
+      if (fresh) known->second = price(steps[i]);
+      entries.push_back({known->second, i});
+    }
+    for (std::priority_queue<Entry> queue({}, std::move(entries)); !queue.empty();) {
+      const auto [best, i] = queue.top();
+      if (best.version == version) {
+        if (must_gain && best.slope <= 0) return false;
+        const std::ptrdiff_t before = moved();
+        carry_out(steps[i], slots_);
+        moves_.push_back(moved() - before);
+        steps_.push_back(steps[i]);
+        gains_.push_back(value_ - best.after);
+        value_ = best.after;
+        return true;
+      }
+      queue.pop();
+      queue.push({prices[steps[i]] = price(steps[i]), i});
+    }
+    return false;
+  }
+
+  /// Every n-th request, so that about `rows` rows stay.
+  void thin(const LayerDemand& layer, std::size_t k, std::size_t rows) {
+    const std::size_t keep_one_in = std::max<std::size_t>(1, layer.experts.size() / rows);
     for (std::size_t s = 0; s < layer.segments.size(); s += keep_one_in) {
       traffic::Segment segment = layer.segments[s];
       const auto part = std::span(layer.experts).subspan(segment.begin * k, segment.count * k);
@@ -244,8 +309,9 @@ class Way {
   std::size_t row_;
   std::vector<ExpertId> tokens_, slots_;
   std::vector<traffic::Segment> segments_;
-  double limit_ = 0;
+  double limit_ = 0, value_ = 0;
   std::vector<Chain> steps_;
+  std::vector<std::ptrdiff_t> moves_;  ///< that each step adds
   std::vector<double> gains_;
 };
 
@@ -280,18 +346,19 @@ Result<Replan> replan(const Problem& problem, const Placement& goal, std::size_t
   std::vector<bool> closed(layers);
   double reached = 0;
   for (const Stretch& stretch : all) {
-    result.moves_to_goal += stretch.moves;
+    const auto moves = static_cast<std::size_t>(stretch.moves);
+    result.moves_to_goal += moves;
     reached += stretch.gain;
     result.curve.push_back({result.moves_to_goal, total > 0 ? reached / total : 0});
     if (closed[stretch.layer]) continue;
-    if (result.moves + stretch.moves > max_moves) {
+    if (result.moves + moves > max_moves) {
       closed[stretch.layer] = true;  // what follows builds on this one
       continue;
     }
     const auto mine = std::span(slots).subspan(stretch.layer * per_layer, per_layer);
     for (std::size_t i = stretch.first; i < stretch.last; ++i)
-      ways[stretch.layer].carry_out(ways[stretch.layer].step(i), mine);
-    result.moves += stretch.moves;
+      ways[stretch.layer].carry_out(ways[stretch.layer].taken(i), mine);
+    result.moves += moves;
   }
   MOESAIC_ASSIGN(result.placement,
                  Placement::make(problem.topology, problem.from->layers(), problem.from->experts(),

@@ -3,10 +3,13 @@
 // The difference of two placements is cut into chains: an expert leaves a GPU for the next, whose own
 // leaves for the one after, until the chain closes, or begins with a new copy and ends with a dropped one.
 // Any subset of chains, in any order, leaves every expert its copies (a net change of an expert's copies has
-// one sign). Chains are carried out by the exact objective they gain a move, re-priced after every step
-// (lazy greedy, Minoux 1978); layers are then merged by the slope of their gain curves.
+// one sign). Besides chains there are swaps that bring one expert where it belongs for any other of that GPU.
+// The step that gains most a move by the exact objective goes first, prices being renewed only where they
+// lead (lazy greedy, Minoux 1978); when none gains any more, chains complete the way. Layers are then merged
+// by the slope of their gain curves.
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -21,6 +24,8 @@ namespace moesaic::placement {
 struct Change {
   std::size_t gpu = 0;
   ExpertId out{}, in{};
+
+  auto operator<=>(const Change&) const = default;
 };
 using Chain = std::vector<Change>;
 
@@ -47,8 +52,9 @@ struct Replan {
 /// Best found within `max_moves`, starting at problem.from. Load above problem.max_imbalance, or the default
 /// of `moesaic`, costs a copy a row, so a change also repairs balance. Layers in parallel on the problem's
 /// pool. Errors as running_placement(). REQUIRES: problem.from, tokens; goal of the same topology, layers,
-/// slots. O(chains^2) scorings of at most 200,000 rows a layer in the worst case, about 3 x chains in
-/// practice.
+/// slots. A layer costs about 1.5 x (8 x experts that move) scorings of at most 200,000 rows, together at
+/// most 40 million rows at first; requests are left out evenly to keep that. 24 layers of 32 experts and
+/// 200,000 rows each: 20 s of one core.
 Result<Replan> replan(const Problem& problem, const Placement& goal, std::size_t max_moves);
 
 }  // namespace moesaic::placement
