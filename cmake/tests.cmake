@@ -57,7 +57,8 @@ find_program(MOESAIC_NODE node)
 if(MOESAIC_NODE AND MOESAIC_NPM AND MOESAIC_PAGES)
   add_test(NAME moesaic.pages_in_a_browser
     COMMAND ${MOESAIC_NODE} ${CMAKE_SOURCE_DIR}/tests/web/page_test.mjs $<TARGET_FILE:moesaic> ${CMAKE_SOURCE_DIR})
-  set_tests_properties(moesaic.pages_in_a_browser PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+  set_tests_properties(moesaic.pages_in_a_browser PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300
+    COST 1000)  # the longest: first, beside the others
 endif()
 
 # The official client of the API before gateway and engine; exit 77 without it (npm ci --prefix tests/openai).

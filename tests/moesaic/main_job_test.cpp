@@ -82,8 +82,8 @@ TEST_F(MainJob, PlansAreTheSameBytesAtAnyThreadCount) {
 TEST_F(MainJob, ARunningPlanIsChangedWithinItsBudget) {
   ASSERT_EQ(run_moesaic(plan(at("linear.json"), {"--algorithm", "linear"})).exit_code, 0);
   const auto change = [&](const std::string& output, const std::string& moves) {
-    const auto done = run_moesaic(
-        plan(output, {"--from", at("linear.json"), "--max-moves", moves, "--json", at("r.json")}));
+    const auto done = run_moesaic(plan(output, {"--from", at("linear.json"), "--max-moves", moves,
+                                                "--domains", "math,en", "--json", at("r.json")}));
     EXPECT_EQ(done.exit_code, 0) << done.err;
     EXPECT_NE(done.out.find("Against the running plan"), std::string::npos) << done.out;
     const auto result = io::read_json(io::real_files(), at("r.json"));
