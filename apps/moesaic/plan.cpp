@@ -202,7 +202,7 @@ void print_change(const Change& change, bool per_expert) {
     }
     points.push_back(fmt::format("{:.0f} %: {:.2f}", at, gain));
   }
-  fmt::print("Gain on planning tokens by slots moved (all at {:.0f} %): {}\n",
+  fmt::print("Gain on planning tokens by slots moved (all at {:.0f} %):\n  {}\n",
              share(change.changed.moves_to_goal), fmt::join(points, ", "));
 }
 

@@ -82,8 +82,9 @@ Result<std::vector<std::size_t>> slots_of(const SweepOptions& sweep, const Resol
   std::vector<std::size_t> all;
   for (const std::size_t extra : sweep.extra_slots) {
     MOESAIC_ASSIGN(const std::size_t slots,
-                   planning::slots_per_gpu({.extra_slots = extra}, resolved.split.topology, shape.experts,
-                                           shape.layers.size(), resolved.expert_bytes));
+                   planning::slots_per_gpu({.extra_slots = extra, .extra_option = "--sweep-slots"},
+                                           resolved.split.topology, shape.experts, shape.layers.size(),
+                                           resolved.expert_bytes));
     all.push_back(slots);
   }
   std::ranges::sort(all);

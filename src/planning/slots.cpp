@@ -40,12 +40,11 @@ Result<std::size_t> slots_per_gpu(const SlotRequest& request, const Topology& to
   const std::size_t extra = request.extra_slots.value_or(0), total = experts + extra;
   if (total % gpus != 0) {
     const std::size_t below = total / gpus * gpus, above = below + gpus;
+    const std::string_view option = request.extra_option;
     const std::string lower =
-        below >= experts ? fmt::format("--extra-slots {} or ", below - experts) : std::string();
-    return bad_input(
-        fmt::format("--extra-slots {}: {} experts + {} = {} slots do not divide by {} GPUs; use {}"
-                    "--extra-slots {}.",
-                    extra, experts, extra, total, gpus, lower, above - experts));
+        below >= experts ? fmt::format("{} {} or ", option, below - experts) : std::string();
+    return bad_input(fmt::format("{} {}: {} experts + {} = {} slots do not divide by {} GPUs; use {}{} {}.",
+                                 option, extra, experts, extra, total, gpus, lower, option, above - experts));
   }
   return total / gpus;
 }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string_view>
 
 #include "core/result.hpp"
 #include "core/topology.hpp"
@@ -11,9 +12,10 @@ namespace moesaic::planning {
 
 /// At most one of the three; none = no replicas.
 struct SlotRequest {
-  std::optional<std::size_t> slots_per_gpu = {};  ///< --slots-per-gpu
-  std::optional<std::size_t> extra_slots = {};    ///< --extra-slots: replicas of a layer, all GPUs together
-  std::optional<double> memory_gib = {};          ///< --memory-gib: expert weights of all layers on one GPU
+  std::optional<std::size_t> slots_per_gpu = {};    ///< --slots-per-gpu
+  std::optional<std::size_t> extra_slots = {};      ///< --extra-slots: replicas of a layer, all GPUs together
+  std::optional<double> memory_gib = {};            ///< --memory-gib: expert weights of all layers on one GPU
+  std::string_view extra_option = "--extra-slots";  ///< what errors call extra_slots
 };
 
 /// Slots a GPU and layer. Errors (bad input): a total that does not divide by the GPUs (names both

@@ -339,7 +339,7 @@ TEST_F(MainJob, ASweepShowsWhatReplicasBuyAndEachPointIsThePlanOfThatSize) {
     EXPECT_EQ(result.exit_code, 2);
     EXPECT_NE(result.err.find(said), std::string::npos) << result.err;
   };
-  wrong({"--sweep", "--sweep-slots", "9"}, "use --extra-slots 8 or --extra-slots 12");
+  wrong({"--sweep", "--sweep-slots", "9"}, "use --sweep-slots 8 or --sweep-slots 12");
   wrong({"--sweep", "--extra-slots", "8"}, "give --sweep-slots and --sweep-imbalance instead");
   wrong({"--sweep", "-o", at("never.json")}, "writes no plan");
   wrong({"--sweep", "--sweep-imbalance", "0.9"}, "--sweep-imbalance");
