@@ -22,3 +22,8 @@ if(MOESAIC_PAGES AND MOESAIC_NPM)
 elseif(MOESAIC_PAGES)
   message(STATUS "npm is missing: moesaic will write no HTML pages")
 endif()
+
+# The gateway's dashboard is one file written by hand: no npm.
+set(_dashboard ${CMAKE_SOURCE_DIR}/src/gateway/dashboard.html)
+set_source_files_properties(${CMAKE_SOURCE_DIR}/src/gateway/dashboard.cpp PROPERTIES
+  OBJECT_DEPENDS ${_dashboard} COMPILE_DEFINITIONS MOESAIC_DASHBOARD="${_dashboard}")

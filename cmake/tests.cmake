@@ -61,6 +61,12 @@ if(MOESAIC_NODE AND MOESAIC_NPM AND MOESAIC_PAGES)
     COST 1000)  # the longest: first, beside the others
 endif()
 
+if(MOESAIC_NODE)
+  add_test(NAME moesaic.the_dashboard_in_a_browser
+    COMMAND ${MOESAIC_NODE} ${CMAKE_SOURCE_DIR}/tests/web/dashboard_test.mjs $<TARGET_FILE:moesaic> ${CMAKE_SOURCE_DIR})
+  set_tests_properties(moesaic.the_dashboard_in_a_browser PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 COST 500)
+endif()
+
 # The official client of the API before gateway and engine; exit 77 without it (npm ci --prefix tests/openai).
 if(MOESAIC_NODE)
   add_test(NAME moesaic.the_openai_client_sees_no_gateway

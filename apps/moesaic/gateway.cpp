@@ -55,6 +55,7 @@ Result<gateway::PolicyMaker> make_policies(Context& context, const std::string& 
     options->eldr.space = router.assigner.space;
     options->eldr.centroids = router.assigner.prototypes;
     maker.usage = {router.shape.layers.size(), router.shape.experts};
+    maker.predictor = signature::uniform_predictor(router.shape);
     has_eldr = true;
   }
   options->eldr.refit_every = std::chrono::seconds(2);
@@ -71,9 +72,10 @@ Result<gateway::PolicyMaker> make_policies(Context& context, const std::string& 
       options->eldr.space = signature::all_layers(recording.shape, signature::Transform::kCount);
       has_eldr = true;
     }
+    MOESAIC_ASSIGN(maker.predictor, learn_predictor(recording));
     MOESAIC_ASSIGN(const auto step, read_step(context, path, recording.shape));
     if (step) {
-      MOESAIC_ASSIGN(options->marginal.predictor, learn_predictor(recording));
+      options->marginal.predictor = *maker.predictor;
       options->marginal.step = *step;
       has_marginal = true;
     }

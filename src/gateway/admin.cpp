@@ -4,8 +4,10 @@
 
 #include <charconv>
 
+#include "gateway/dashboard.hpp"
 #include "gateway/gateway.hpp"
 #include "io/json.hpp"
+#include "routing/decode_policies.hpp"
 
 namespace moesaic::gateway {
 
@@ -21,21 +23,56 @@ Json error_json(std::string_view message) {
   return json;
 }
 
+const std::vector<Header>& json_headers() {
+  static const std::vector<Header> headers{{"Content-Type", "application/json"},
+                                           {"X-Content-Type-Options", "nosniff"}};
+  return headers;
+}
+
+/// Why a browser's request may not be served, or "": a page of somebody else in an operator's browser must
+/// not drain workers here, nor read (by a name of its own that leads here) what has no key.
+std::string foreign_page(const net::HttpHead& head, const State& state) {
+  const std::string* host = head.find("host");
+  if (const std::string* origin = head.find("origin")) {
+    const std::size_t at = origin->find("://");
+    if (at == std::string::npos || host == nullptr || origin->substr(at + 3) != *host) {
+      return "expected no page of another origin to ask this address";
+    }
+  }
+  if (!state.config.admin_keys_file.empty() || host == nullptr) return "";
+  std::string_view name = *host;
+  if (const std::size_t colon = name.rfind(':'); colon != std::string_view::npos && !name.ends_with(']')) {
+    name = name.substr(0, colon);
+  }
+  if (name == "localhost" || name == "[::1]" || name.starts_with("127.")) return "";
+  return "expected the header Host to name the loopback address: give admin.keys_file to be asked by other "
+         "names";
+}
+
 }  // namespace
 
 net::Task<void> Admin::handle(net::Exchange& exchange) {
-  static const std::vector<Header> kJson{{"Content-Type", "application/json"}};
+  if (const std::string why = foreign_page(exchange.head(), gateway_.state()); !why.empty()) {
+    co_await exchange.respond(403, json_headers(), error_json(why).dump());
+    co_return;
+  }
   static const std::vector<Header> kText{{"Content-Type", "text/plain; version=0.0.4"}};
   const std::string_view path = net::path_of(exchange.head().target);
   const State& state = gateway_.state();
   if (path == "/health" || path == "/ready") {
     const bool good = path == "/health" || state.ready();
-    co_await exchange.respond(good ? 200 : 503, kJson,
+    co_await exchange.respond(good ? 200 : 503, json_headers(),
                               good ? "{\"status\":\"ok\"}" : "{\"status\":\"not ready\"}");
     co_return;
   }
+  if (path == "/" && exchange.head().method == "GET") {  // holds nothing of this gateway: it asks with a key
+    const DashboardPage page = dashboard_page();
+    co_await exchange.respond(200, page.headers, page.html);
+    co_return;
+  }
   if (!state.admin_keys.allow(exchange.head().find("authorization"))) {
-    co_await exchange.respond(401, kJson, error_json("expected Authorization: Bearer <admin key>").dump());
+    co_await exchange.respond(401, json_headers(),
+                              error_json("expected Authorization: Bearer <admin key>").dump());
     co_return;
   }
   if (path == "/metrics") {
@@ -43,7 +80,7 @@ net::Task<void> Admin::handle(net::Exchange& exchange) {
     co_return;
   }
   const Answer given = answer(exchange.head().method, exchange.head().target, exchange.body());
-  co_await exchange.respond(given.status, kJson, given.json.dump());
+  co_await exchange.respond(given.status, json_headers(), given.json.dump());
 }
 
 Admin::Answer Admin::answer(std::string_view method, std::string_view target, std::string_view body) {
@@ -54,13 +91,15 @@ Admin::Answer Admin::answer(std::string_view method, std::string_view target, st
   if (path == "/admin/policy") return policy(method, body);
   if (path == "/admin/decisions" && method == "GET") return decisions(target);
   if (path == "/admin/routing" && method == "GET") return routing();
+  if (path == "/admin/latency" && method == "GET") return latency();
   if (path == "/admin/reload" && method == "POST") {
     const Status done = gateway_.reload();
     if (!done) return {400, error_json(done.error().message)};
     return {200, Json(Json::Object{})};
   }
   return {404, error_json("expected one of /admin/workers, /admin/workers/NAME, /admin/workers/NAME/drain, "
-                          "/admin/policy, /admin/decisions, /admin/routing, /admin/reload, /metrics")};
+                          "/admin/policy, /admin/decisions, /admin/routing, /admin/latency, /admin/reload, "
+                          "/metrics, /")};
 }
 
 Admin::Answer Admin::workers() const {
@@ -79,6 +118,13 @@ Admin::Answer Admin::workers() const {
     entry["failures"] = backend->failures;
     entry["ejections"] = backend->state.ejections();
     entry["idle_connections"] = backend->pool->idle();
+    if (backend->spec.role != Role::kPrefill && state.placer->expected_experts(backend->key, 0)) {
+      Json ranks(Json::Array{});
+      for (std::uint32_t rank = 0; rank < backend->spec.ranks; ++rank) {
+        ranks.push_back(*state.placer->expected_experts(backend->key, rank));
+      }
+      entry["expected_experts"] = std::move(ranks);
+    }
     if (backend->load) {
       entry["running"] = backend->load->running;
       entry["waiting"] = backend->load->waiting;
@@ -137,6 +183,14 @@ Admin::Answer Admin::policy(std::string_view method, std::string_view body) {
   json["schema"] = "moesaic.gateway-policy/1";
   json["decode"] = gateway_.state().placer->decode_name();
   json["prefill"] = gateway_.state().placer->prefill_name();
+  Json known(Json::Array{});
+  for (const routing::DecodePolicyEntry& entry : routing::decode_policies()) {
+    Json one;
+    one["name"] = entry.name;
+    one["summary"] = entry.summary;
+    known.push_back(std::move(one));
+  }
+  json["known"] = std::move(known);
   return {200, std::move(json)};
 }
 
@@ -160,6 +214,10 @@ Admin::Answer Admin::decisions(std::string_view target) const {
     entry["prefiller"] = record.prefiller.empty() ? Json() : Json(record.prefiller);
     entry["reason"] = to_string(record.reason);
     entry["usage"] = to_string(record.source);
+    if (record.locality) {
+      entry["experts_shared"] = record.locality->here;
+      entry["experts_shared_anywhere"] = record.locality->mean;
+    }
     entry["seconds_ago"] = seconds(state.loop.now() - record.at);
     list.push_back(std::move(entry));
   }
@@ -181,6 +239,11 @@ Admin::Answer Admin::routing() const {
   json["usage_experts"] = state.usage.experts;
   json["cached_blocks"] = state.cache.size();
   json["in_flight"] = state.in_flight;
+  json["ready"] = state.ready();
+  json["draining"] = state.draining;
+  for (std::size_t i = 0; i < kOutcomes; ++i) {
+    json["outcomes"][to_string(static_cast<Outcome>(i))] = state.metrics.outcomes[i];
+  }
   json["handoffs"]["open"] = state.ledger.open_count();
   json["handoffs"]["taken"] = state.ledger.taken_count();
   json["handoffs"]["released"] = state.ledger.released_count();
@@ -191,6 +254,50 @@ Admin::Answer Admin::routing() const {
   json["first_byte_p99_seconds"] = state.metrics.first_byte.quantile(0.99);
   json["between_events_p50_seconds"] = state.metrics.between_events.quantile(0.5);
   json["between_events_p99_seconds"] = state.metrics.between_events.quantile(0.99);
+  return {200, std::move(json)};
+}
+
+Admin::Answer Admin::latency() const {
+  const State& state = gateway_.state();
+  const Nanoseconds now = state.loop.now();
+  // The last minute as numbers and bins, the last five as a course.
+  const std::size_t window = std::chrono::minutes(1) / RecentDurations::kSlot;
+  const auto tell = [&](const RecentDurations& recent) {
+    Json out;
+    const RecentDurations::Summary last = recent.over(now, window);
+    out["count"] = last.count;
+    out["p50_seconds"] = last.p50;
+    out["p90_seconds"] = last.p90;
+    out["p99_seconds"] = last.p99;
+    Json bins(Json::Array{});
+    for (const RecentDurations::Bin& bin : recent.bins(now, window)) {
+      Json one;
+      one["from_seconds"] = bin.from;
+      one["to_seconds"] = bin.to;
+      one["count"] = bin.count;
+      bins.push_back(std::move(one));
+    }
+    out["bins"] = std::move(bins);
+    Json course(Json::Array{});
+    for (std::size_t i = RecentDurations::kSlots; i-- > 0;) {
+      const Nanoseconds at = now - static_cast<std::int64_t>(i) * RecentDurations::kSlot;
+      if (at < Nanoseconds{0}) continue;
+      const RecentDurations::Summary slot = recent.over(at, 1);
+      Json one;
+      one["seconds_ago"] = seconds(static_cast<std::int64_t>(i) * RecentDurations::kSlot);
+      one["count"] = slot.count;
+      one["p50_seconds"] = slot.p50;
+      one["p99_seconds"] = slot.p99;
+      course.push_back(std::move(one));
+    }
+    out["course"] = std::move(course);
+    return out;
+  };
+  Json json;
+  json["schema"] = "moesaic.gateway-latency/1";
+  json["window_seconds"] = 60;
+  json["first_token"] = tell(state.metrics.recent_first);
+  json["per_token"] = tell(state.metrics.recent_per_token);
   return {200, std::move(json)};
 }
 
@@ -238,6 +345,14 @@ std::string metrics_text(const State& state) {
   each("moesaic_worker_reported_running", "gauge",
        [](const Backend& b) { return b.load ? b.load->running + b.load->waiting : 0; });
   state.metrics.first_byte.append(out, "moesaic_first_byte_seconds");
+  each("moesaic_worker_expected_experts", "gauge", [&](const Backend& b) {
+    double sum = 0;
+    for (std::uint32_t rank = 0; b.spec.role != Role::kPrefill && rank < b.spec.ranks; ++rank) {
+      sum += state.placer->expected_experts(b.key, rank).value_or(0);
+    }
+    return sum;
+  });
+  state.metrics.per_token.append(out, "moesaic_time_per_token_seconds");
   state.metrics.between_events.append(out, "moesaic_between_events_seconds");
   state.metrics.prefill.append(out, "moesaic_prefill_seconds");
   state.metrics.total.append(out, "moesaic_request_seconds");

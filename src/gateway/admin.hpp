@@ -1,4 +1,5 @@
-// What operators ask: workers, policy, decisions, metrics, reload. On an address of its own.
+// What operators ask: workers, policy, decisions, latency, metrics, reload; and the page that shows it. On an
+// address of its own.
 #pragma once
 
 #include <string>
@@ -28,6 +29,7 @@ class Admin {
   Answer policy(std::string_view method, std::string_view body);
   Answer decisions(std::string_view target) const;
   Answer routing() const;
+  Answer latency() const;
 
   Gateway& gateway_;
 };

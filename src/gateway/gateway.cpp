@@ -41,7 +41,9 @@ Result<std::unique_ptr<Gateway>> Gateway::start(net::Loop& loop, io::FileSystem&
   }
   MOESAIC_ASSIGN(auto decode, gateway->policies_.decode(state.config.decode_policy));
   MOESAIC_ASSIGN(auto prefill, routing::make_prefill_policy(state.config.prefill_policy, {}));
-  state.placer = std::make_unique<Placer>(std::move(decode), std::move(prefill));
+  std::unique_ptr<ExpertLoad> experts;
+  if (gateway->policies_.predictor) experts = std::make_unique<ExpertLoad>(*gateway->policies_.predictor);
+  state.placer = std::make_unique<Placer>(std::move(decode), std::move(prefill), std::move(experts));
   state.usage = gateway->policies_.usage;
   state.cache = SignatureCache(state.config.cache_entries, state.config.cache_block_bytes);
   state.workers = std::make_unique<Workers>(

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "io/files.hpp"
 #include "net/http_server.hpp"
 #include "net/tls.hpp"
+#include "signature/prediction.hpp"
 
 namespace moesaic::gateway {
 
@@ -25,6 +27,8 @@ struct PolicyMaker {
   /// Errors (bad input): an unknown name, options that are missing.
   std::function<Result<std::unique_ptr<routing::DecodePolicy>>(std::string_view name)> decode;
   UsageShape usage{};
+  /// Of `usage`'s size: what a prefill's experts say about its decode. Without it no locality is told.
+  std::optional<signature::Predictor> predictor{};
 };
 
 class Gateway {

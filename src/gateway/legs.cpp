@@ -68,13 +68,14 @@ Task<std::unique_ptr<Leg>> Proxy::open_leg(Flight& flight, Role role) {
       flight.worker = backend->spec.name;
       flight.rank = choice->rank;
       flight.reason = choice->reason;
+      flight.locality = choice->locality;
     }
     Result<net::HttpCall> call = co_await backend->pool->open();
     if (flight.gone) co_return nullptr;
     if (call) {
       if (role != Role::kPrefill) {
-        state_.placer->remember(
-            {now, flight.id, flight.worker, flight.prefiller, flight.rank, flight.reason, flight.source});
+        state_.placer->remember({now, flight.id, flight.worker, flight.prefiller, flight.rank, flight.reason,
+                                 flight.source, flight.locality});
       }
       co_return std::make_unique<Leg>(flight, backend, choice->rank, std::move(*call));
     }

@@ -15,7 +15,7 @@ routing::WorkerId id_of(WorkerKey key, std::uint32_t rank) {
 std::optional<Choice> choice_of(const routing::Decision& decision) {
   if (!decision.worker) return std::nullopt;
   const auto id = static_cast<std::uint32_t>(*decision.worker);
-  return Choice{WorkerKey{id / kMaxRanks}, id % kMaxRanks, decision.reason};
+  return Choice{WorkerKey{id / kMaxRanks}, id % kMaxRanks, decision.reason, std::nullopt};
 }
 
 }  // namespace
@@ -67,6 +67,7 @@ void Placer::worker_up(WorkerKey key, const WorkerSpec& spec, Nanoseconds now) {
     prefill_->worker_up({.id = id_of(key, 0)}, now);
   } else {
     tell_up(*decode_, key, spec, now);
+    for (std::uint32_t rank = 0; experts_ && rank < spec.ranks; ++rank) experts_->up(id_of(key, rank));
   }
 }
 
@@ -77,7 +78,10 @@ void Placer::worker_down(WorkerKey key, Nanoseconds now) {
   if (spec.role == Role::kPrefill) {
     prefill_->worker_down(id_of(key, 0), now);
   } else {
-    for (std::uint32_t rank = 0; rank < spec.ranks; ++rank) decode_->worker_down(id_of(key, rank), now);
+    for (std::uint32_t rank = 0; rank < spec.ranks; ++rank) {
+      decode_->worker_down(id_of(key, rank), now);
+      if (experts_) experts_->down(id_of(key, rank));
+    }
   }
   up_.erase(found);
 }
@@ -98,7 +102,20 @@ std::optional<Choice> Placer::choose_prefill(const routing::Request& request, Na
   return choice_of(prefill_->admit(request, now));
 }
 std::optional<Choice> Placer::choose_decode(const routing::Request& request, Nanoseconds now) {
-  return choice_of(decode_->admit(request, now));
+  const routing::Decision decision = decode_->admit(request, now);
+  std::optional<Choice> choice = choice_of(decision);
+  if (choice && experts_) choice->locality = experts_->placed(request, *decision.worker);
+  return choice;
+}
+
+void Placer::finished(routing::RequestId request, Nanoseconds now) {
+  decode_->finished(request, now);
+  if (experts_) experts_->finished(request);
+}
+
+std::optional<double> Placer::expected_experts(WorkerKey key, std::uint32_t rank) const {
+  if (!experts_) return std::nullopt;
+  return experts_->expected(id_of(key, rank));
 }
 
 void Placer::refitted(const std::optional<routing::RefitResult>& result, std::uint64_t generation,

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "gateway/config.hpp"
+#include "gateway/expert_load.hpp"
 #include "routing/policy.hpp"
 
 namespace moesaic::gateway {
@@ -26,6 +27,7 @@ struct Choice {
   WorkerKey worker{};
   std::uint32_t rank = 0;
   routing::Reason reason = routing::Reason::kNoWorker;
+  std::optional<ExpertLoad::Locality> locality{};  ///< of decode choices with known usage
 };
 
 /// One line of /admin/decisions.
@@ -36,12 +38,15 @@ struct DecisionRecord {
   std::uint32_t rank = 0;
   routing::Reason reason = routing::Reason::kNoWorker;
   UsageSource source = UsageSource::kNone;
+  std::optional<ExpertLoad::Locality> locality{};
 };
 
 class Placer {
  public:
-  Placer(std::unique_ptr<routing::DecodePolicy> decode, std::unique_ptr<routing::PrefillPolicy> prefill)
-      : decode_(std::move(decode)), prefill_(std::move(prefill)) {}
+  /// `experts` may be nullptr: then no locality is told.
+  Placer(std::unique_ptr<routing::DecodePolicy> decode, std::unique_ptr<routing::PrefillPolicy> prefill,
+         std::unique_ptr<ExpertLoad> experts)
+      : decode_(std::move(decode)), prefill_(std::move(prefill)), experts_(std::move(experts)) {}
 
   /// The worker may get requests from now on, or may not.
   void worker_up(WorkerKey key, const WorkerSpec& spec, Nanoseconds now);
@@ -53,7 +58,9 @@ class Placer {
   void prefill_done(routing::RequestId request, Nanoseconds now) { prefill_->prefill_done(request, now); }
   std::optional<Choice> choose_decode(const routing::Request& request, Nanoseconds now);
   void first_token(routing::RequestId request, Nanoseconds now) { decode_->first_token(request, now); }
-  void finished(routing::RequestId request, Nanoseconds now) { decode_->finished(request, now); }
+  void finished(routing::RequestId request, Nanoseconds now);
+  /// Distinct experts that a decode step is expected to read there; nothing when no usage is known.
+  std::optional<double> expected_experts(WorkerKey key, std::uint32_t rank) const;
 
   std::optional<routing::RefitJob> tick(Nanoseconds now) { return decode_->tick(now); }
   /// `generation` as it was when the job was handed out: results for a replaced policy are dropped.
@@ -76,6 +83,7 @@ class Placer {
 
   std::unique_ptr<routing::DecodePolicy> decode_;
   std::unique_ptr<routing::PrefillPolicy> prefill_;
+  std::unique_ptr<ExpertLoad> experts_;
   std::map<WorkerKey, WorkerSpec> up_;
   std::deque<DecisionRecord> recent_;
   std::uint64_t refits_ = 0;

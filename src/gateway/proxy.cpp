@@ -163,6 +163,7 @@ void Proxy::account(Flight& flight) {
     line["worker"] = flight.worker;
     line["reason"] = to_string(flight.reason);
     line["usage"] = to_string(flight.source);
+    if (flight.locality) line["experts_shared"] = flight.locality->here;
   }
   if (!flight.prefiller.empty()) line["prefiller"] = flight.prefiller;
   line["prompt_bytes"] = flight.body.prompt.size();

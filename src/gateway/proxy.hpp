@@ -56,6 +56,7 @@ class Proxy {
   net::Task<void> relay(Flight& flight, Leg& leg);
   net::Task<void> relay_whole(Flight& flight, Leg& leg, std::vector<net::Header> headers);
   net::Task<void> relay_events(Flight& flight, Leg& leg, std::vector<net::Header> headers);
+  void count_stream(const Flight& flight, std::size_t events, Nanoseconds last);
 
   State& state_;
   protocol::RequestReader reader_;

@@ -1,6 +1,8 @@
 // A worker's answer on its way to the client.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "gateway/flight.hpp"
 #include "net/sse.hpp"
 
@@ -76,6 +78,18 @@ Task<void> Proxy::relay_whole(Flight& flight, Leg& leg, std::vector<Header> head
   flight.exchange.abort();
 }
 
+/// The time a token of a whole stream.
+void Proxy::count_stream(const Flight& flight, std::size_t events, Nanoseconds last) {
+  // The last word and the usage are events of their own, without a token.
+  const std::size_t without = flight.body.include_usage ? 2 : 1;
+  const std::size_t tokens =
+      (events - std::min(events, without)) / std::max<std::size_t>(1, flight.body.choices);
+  if (!flight.first_byte || tokens < 2) return;
+  const Nanoseconds each = (last - *flight.first_byte) / static_cast<std::int64_t>(tokens - 1);
+  state_.metrics.per_token.add(each);
+  state_.metrics.recent_per_token.add(last, each);
+}
+
 Task<void> Proxy::relay_events(Flight& flight, Leg& leg, std::vector<Header> headers) {
   net::HttpCall& call = leg.call;
   net::SseSplitter splitter;
@@ -104,6 +118,7 @@ Task<void> Proxy::relay_events(Flight& flight, Leg& leg, std::vector<Header> hea
     if (!flight.first_byte) {
       flight.first_byte = now;
       state_.placer->first_token(flight.request, now);
+      state_.metrics.recent_first.add(now, now - flight.start);
     } else {
       state_.metrics.between_events.add(now - last);
     }
@@ -115,6 +130,7 @@ Task<void> Proxy::relay_events(Flight& flight, Leg& leg, std::vector<Header> hea
   }
   if (flight.gone) co_return;
   if (splitter.saw_done() && held.empty() && !too_large) {
+    count_stream(flight, splitter.events(), last);
     const bool finished = co_await flight.exchange.finish(piece);
     flight.outcome = finished ? Outcome::kFinished : Outcome::kClientGone;
     co_return;

@@ -12,6 +12,7 @@
 #include "core/clock.hpp"
 #include "core/json.hpp"
 #include "core/result.hpp"
+#include "gateway/recent_durations.hpp"
 
 namespace moesaic::gateway {
 
@@ -50,6 +51,10 @@ struct Metrics {
   std::map<std::string, std::uint64_t, std::less<>> decisions;  ///< "reason,source"
   std::uint64_t connect_retries = 0;
   Histogram first_byte, total, between_events, prefill;
+  /// Of whole streams: from the first event to the last, shared among the events after the first. Engines
+  /// send an event a token.
+  Histogram per_token;
+  RecentDurations recent_first, recent_per_token;  ///< streams: to their first event, and per_token
 };
 
 class Log {

@@ -113,6 +113,49 @@ TEST(Operations, TheDashboardDrawsNothingThatIsNotCounted) {
   });
 }
 
+TEST(Operations, PagesOfOthersAreNeitherAnsweredNorObeyed) {
+  Cluster cluster;
+  cluster.run([&]() -> Task<void> {
+    const auto status = [&](std::string headers) -> Task<std::string> {
+      auto connection =
+          co_await net::connect(cluster.loop(), "127.0.0.1", cluster.gateway().admin_port(), 1s);
+      EXPECT_TRUE(connection);
+      co_await connection->write("POST /admin/workers/plain0/drain HTTP/1.1\r\n" + headers +
+                                 "Content-Length: 0\r\n\r\n");
+      bool more = true;
+      while (more && connection->input().size() < 12) more = co_await connection->fill();
+      EXPECT_TRUE(more);
+      co_return more ? std::string(connection->input().substr(9, 3)) : "";
+    };
+    EXPECT_EQ(co_await status("Host: localhost:9000\r\nOrigin: http://evil.example\r\n"), "403");
+    EXPECT_EQ(co_await status("Host: localhost:9000\r\nOrigin: null\r\n"), "403");
+    EXPECT_EQ(co_await status("Host: evil.example:9000\r\nOrigin: http://evil.example:9000\r\n"), "403")
+        << "a name of theirs that leads here";
+    EXPECT_EQ(cluster.gateway().state().workers->routable(Role::kPlain), 2u);
+    EXPECT_EQ(co_await status("Host: localhost:9000\r\nOrigin: http://localhost:9000\r\n"), "200");
+    EXPECT_EQ(co_await status("Host: [::1]:9000\r\n"), "200");
+    EXPECT_EQ(cluster.gateway().state().workers->routable(Role::kPlain), 1u);
+  });
+}
+
+TEST(Operations, StreamsAreTimedAtTheirEvents) {
+  Cluster cluster(ClusterOptions{.step = 3ms});
+  cluster.run([&]() -> Task<void> {
+    co_await cluster.complete(R"({"prompt":"x","max_tokens":20,"stream":true})");
+    co_await cluster.complete(
+        R"({"prompt":"x","max_tokens":20,"stream":true,"stream_options":{"include_usage":true}})");
+    co_await cluster.complete(R"({"prompt":"x","max_tokens":20})");
+    const Metrics& metrics = cluster.gateway().state().metrics;
+    const auto per_token = metrics.recent_per_token.over(cluster.loop().now(), 12);
+    EXPECT_EQ(per_token.count, 2u) << "whole answers have no time per token";
+    EXPECT_EQ(metrics.per_token.count(), 2u);
+    EXPECT_EQ(metrics.recent_first.over(cluster.loop().now(), 12).count, 2u);
+    // A step takes 3 ms at least; were the usage or the last word counted as tokens, it would seem less.
+    EXPECT_GE(per_token.p50, 0.0028);
+    EXPECT_EQ((co_await cluster.admin("GET", "/admin/latency")).status, 200);
+  });
+}
+
 TEST(Operations, AReloadDoesNotTouchARunningStream) {
   const TemporaryFolder folder;
   Cluster cluster(ClusterOptions{.plain = 1, .step = 1ms});

@@ -5,9 +5,13 @@ usage: json_schema_test.py PROGRAM SOURCE_FOLDER    (exit 77: python3-jsonschema
 """
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.error
+import urllib.request
 
 try:
     import jsonschema
@@ -41,6 +45,42 @@ def run(name, *arguments):
     return document
 
 
+def serve(command, yaml):
+    """Starts a server; returns it and the ports it says it listens on."""
+    pathlib.Path(f"{command}.yaml").write_text(yaml)
+    server = subprocess.Popen([program, command, f"{command}.yaml"], stdout=subprocess.PIPE, text=True)
+    return server, [int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", server.stdout.readline())]
+
+
+def check_gateway():
+    step = "{from: measured, fixed: 1ms, per_expert_ns: 1000}"
+    servers = []
+    try:
+        engine, (port,) = serve("emulate", "trace: t.zarr\n")
+        servers.append(engine)
+        gateway, (front, admin) = serve(
+            "gateway", f"listen: {{port: 0}}\nadmin: {{port: 0}}\nlog: none\n"
+            f"workers: [{{name: e, url: 'http://127.0.0.1:{port}'}}]\n"
+            f"policy: {{decode: marginal, trace: t.zarr, step: {step}}}\n")
+        servers.append(gateway)
+        for _ in range(600):  # the first health check decides; it takes milliseconds
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{admin}/ready")
+                break
+            except urllib.error.HTTPError:
+                time.sleep(0.01)
+        ask = urllib.request.Request(f"http://127.0.0.1:{front}/v1/completions", b'{"prompt":"a","max_tokens":4,"stream":true}')
+        if not urllib.request.urlopen(ask).read().endswith(b"data: [DONE]\n\n"):
+            sys.exit("the gateway's stream is not whole")
+        for what in ("workers", "decisions", "routing", "policy", "latency"):
+            answer = json.load(urllib.request.urlopen(f"http://127.0.0.1:{admin}/admin/{what}"))
+            check(answer, f"gateway-{what}")
+    finally:
+        for server in servers:
+            server.kill()
+            server.wait()
+
+
 with tempfile.TemporaryDirectory() as folder:
     import os
 
@@ -68,6 +108,7 @@ with tempfile.TemporaryDirectory() as folder:
     for key in ("dedup", "per_expert", "node_max_over_mean", "gpu_max_over_mean", "home_max_over_mean", "tokens"):
         if planned[key] != evaluated[key]:
             sys.exit(f"plan says {key} = {planned[key]}, evaluate says {evaluated[key]}")
+    check_gateway()
 for name, fixture in (("plan", "artifact/plan-v1"), ("router", "artifact/router-v1"), ("profile", "profile/profile-v1")):
     check(json.loads((source / f"tests/data/{fixture}.json").read_text()), name)
 print("every --json fits its schema")
