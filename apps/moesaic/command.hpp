@@ -58,5 +58,6 @@ void add_compare(CLI::App& app, Context& context);
 void add_export(CLI::App& app, Context& context);
 void add_fit(CLI::App& app, Context& context);
 void add_simulate(CLI::App& app, Context& context);
+void add_microbatch(CLI::App& app, Context& context);
 
 }  // namespace moesaic::app

@@ -29,6 +29,7 @@ int run(int argc, char** argv) {
   app::add_algorithms(app, context);
   app::add_fit(app, context);
   app::add_simulate(app, context);
+  app::add_microbatch(app, context);
   app::add_gateway(app, context);
   app::add_emulate(app, context);
   return app::run_program(app, context, argc, argv);

@@ -40,28 +40,32 @@ ExpectedCopies::ExpectedCopies(const Placement& placement, Attention attention, 
   }
 }
 
-void ExpectedCopies::of(std::span<const float> probabilities, std::span<double> out) const {
-  MOESAIC_CHECK(probabilities.size() == layers_ * experts_ && out.size() == homes_);
-  std::vector<float> stays(nodes_);  // chance that a node is not reached, or minus the rows that reach it
-  for (std::size_t home = 0; home < homes_; ++home) {
-    double copies = 0;
-    for (std::size_t layer = 0; layer < layers_; ++layer) {
-      std::ranges::fill(stays, 1.0f);
-      for (std::size_t expert = 0; expert < experts_; ++expert) {
-        const float p = probabilities[layer * experts_ + expert];
-        const float* const share = share_.data() + ((home * layers_ + layer) * experts_ + expert) * nodes_;
-        for (std::size_t node = 0; node < nodes_; ++node) {
-          if (mode_ == CopyMode::kDedup) {
-            stays[node] *= 1 - p * share[node];
-          } else {
-            stays[node] -= p * share[node];
-          }
+double ExpectedCopies::at(std::size_t home, std::span<const float> probabilities) const {
+  MOESAIC_CHECK(home < homes_ && probabilities.size() == layers_ * experts_);
+  std::vector<float> stays(nodes_);  // chance that a node is not reached; per expert, 1 - rows that reach it
+  double copies = 0;
+  const float* share = share_.data() + home * layers_ * experts_ * nodes_;
+  for (std::size_t layer = 0; layer < layers_; ++layer) {
+    std::ranges::fill(stays, 1.0f);
+    for (std::size_t expert = 0; expert < experts_; ++expert, share += nodes_) {
+      const float p = probabilities[layer * experts_ + expert];
+      if (p == 0) continue;
+      for (std::size_t node = 0; node < nodes_; ++node) {
+        if (mode_ == CopyMode::kDedup) {
+          stays[node] *= 1 - p * share[node];
+        } else {
+          stays[node] -= p * share[node];
         }
       }
-      for (const float stay : stays) copies += 1 - static_cast<double>(stay);
     }
-    out[home] = copies;
+    for (const float stay : stays) copies += 1 - static_cast<double>(stay);
   }
+  return copies;
+}
+
+void ExpectedCopies::of(std::span<const float> probabilities, std::span<double> out) const {
+  MOESAIC_CHECK(out.size() == homes_);
+  for (std::size_t home = 0; home < homes_; ++home) out[home] = at(home, probabilities);
 }
 
 }  // namespace moesaic::grouping

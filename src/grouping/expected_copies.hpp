@@ -26,8 +26,10 @@ class ExpectedCopies {
   ExpectedCopies(const Placement& placement, Attention attention, dispatch::Rule rule, CopyMode mode);
 
   std::size_t homes() const { return homes_; }
-  /// out[home] = expected node copies of one token, all layers. O(homes x L x E x nodes).
-  /// REQUIRES: probabilities [L, E] in the placement's layers, out [homes()].
+  /// Expected node copies of one token, all layers, of a request at `home`. O(L x E x nodes).
+  /// REQUIRES: probabilities [L, E] in the placement's layers, home < homes().
+  double at(std::size_t home, std::span<const float> probabilities) const;
+  /// The same at every home: out [homes()].
   void of(std::span<const float> probabilities, std::span<double> out) const;
 
  private:

@@ -7,16 +7,12 @@
 #include "core/check.hpp"
 
 namespace moesaic::grouping {
-namespace {
 
-/// max_wait batches of others, and the others of its own.
 std::uint64_t max_passed(const MicroBatchOptions& options) {
   constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max() / 4;
   if (options.max_wait >= kNever / options.requests) return kNever;
   return options.max_wait * options.requests + options.requests - 1;
 }
-
-}  // namespace
 
 MicroBatcher::MicroBatcher(std::size_t cells, const MicroBatchOptions& options)
     : options_(options), cells_(cells), union_(cells), line_(0) {

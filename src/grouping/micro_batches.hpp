@@ -7,7 +7,7 @@
 //                          it would send from any home)
 //
 // Greedy growth of a union has no guarantee in general, but is what an oracle uses that sees the true
-// activations (docs/algorithms/micro-batches.md compares them). No request waits beyond a bound.
+// activations (docs/microbatch.md compares them). No request waits beyond a bound.
 #pragma once
 
 #include <cstddef>
@@ -26,6 +26,9 @@ struct MicroBatchOptions {
   std::size_t max_wait = 32;  ///< batches that may be formed while a request waits; see WaitingLine
   double copy_price = 0;      ///< distinct experts that one copy between nodes is worth
 };
+
+/// max_wait in requests, as WaitingLine takes it: those of max_wait batches, and the others of one's own.
+std::uint64_t max_passed(const MicroBatchOptions& options);
 
 /// A waiting request. The spans live until it is taken.
 struct MicroBatchRequest {

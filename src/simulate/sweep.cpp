@@ -4,22 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
-#include "signature/prediction.hpp"
 #include "signature/space_fit.hpp"
+#include "simulate/learning.hpp"
 #include "simulate/load.hpp"
 #include "trace/trace.hpp"
 
 namespace moesaic::simulate {
 namespace {
-
-/// Two-sided 95 % points of Student's t by degrees of freedom; beyond them the normal's.
-double student_t(std::size_t freedom) {
-  constexpr double kTable[] = {0,     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-                               2.201, 2.179,  2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086};
-  return freedom < std::size(kTable) ? kTable[freedom] : 1.96 + 2.4 / static_cast<double>(freedom);
-}
 
 double percentile_ms(std::vector<Nanoseconds>& values, double share) {
   if (values.empty()) return 0;
@@ -29,35 +21,16 @@ double percentile_ms(std::vector<Nanoseconds>& values, double share) {
   return static_cast<double>(at->count()) / 1e6;
 }
 
-Result<Recording> recording_of(const trace::Trace& trace, const ClusterFile& file, RequestSet set,
-                               ThreadPool& pool) {
-  const trace::RequestTable& table = trace.requests();
-  const evaluate::SelectedTokens tokens(
-      trace, {.requests = select_requests(table.id, table.domain, set, file.split_seed, file.one_in),
-              .phase = Phase::kDecode,
-              .from = file.predict_from});
-  return read_recording(tokens, pool);
-}
-
 /// Predictor, layers and first centroids, from the training requests.
 Status fit_policies(const Recording& training, bool balanced, Cluster& cluster, SweepOutcome& out,
                     ThreadPool& pool) {
-  std::vector<float> decode = training.decode_shares;
-  std::vector<std::uint32_t> prefill_tokens, decode_tokens;
-  for (std::size_t r = 0; r < training.requests.size(); ++r) {
-    prefill_tokens.push_back(training.requests[r].counted_tokens);
-    decode_tokens.push_back(training.requests[r].decode_tokens);
-    for (std::size_t cell = 0; cell < training.cells(); ++cell) {
-      decode[r * training.cells() + cell] *= static_cast<float>(training.requests[r].decode_tokens);
-    }
-  }
   const std::size_t layers = training.shape.layers.size(), experts = training.shape.experts;
+  const std::vector<float> decode = decode_counts(training);
   const signature::CountsView prefill_view{layers, experts, training.prefill_counts};
   const signature::CountsView decode_view{layers, experts, decode};
   routing::DecodePolicyConfig& policies = cluster.policies;
   policies.marginal.step = cluster.decode.step;
-  policies.marginal.predictor =
-      signature::fit_predictor({prefill_view, decode_view, prefill_tokens, decode_tokens}, {}, pool);
+  policies.marginal.predictor = fit_predictor(training, pool);
 
   const signature::FittedSpace space = signature::fit_space(
       training.shape, signature::Transform::kCountIdf, prefill_view, decode_view, {.pairs = 10'000}, pool);
@@ -101,16 +74,6 @@ constexpr NamedFigure kCompared[] = {{"active_experts_per_step", &Figures::activ
 
 }  // namespace
 
-Estimate estimate(const std::vector<double>& values) {
-  const double n = static_cast<double>(values.size());
-  Estimate out{.mean = std::accumulate(values.begin(), values.end(), 0.0) / n};
-  if (values.size() < 2) return out;
-  double squares = 0;
-  for (const double value : values) squares += (value - out.mean) * (value - out.mean);
-  out.half = student_t(values.size() - 1) * std::sqrt(squares / (n - 1) / n);
-  return out;
-}
-
 Figures figures_of(const RunResult& result, Nanoseconds measure) {
   std::vector<Nanoseconds> ttft, tpot;
   for (const RequestRecord& request : result.requests) {
@@ -137,12 +100,10 @@ Figures figures_of(const RunResult& result, Nanoseconds measure) {
 
 Result<SweepOutcome> sweep(io::FileSystem& files, const ClusterFile& file, ThreadPool& pool) {
   MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(files, file.trace));
-  if (trace.kind() == trace::Kind::kCounts) {
-    return bad_input(
-        fmt::format("{}: holds counts; simulate needs the tokens of a per-token trace.", file.trace));
-  }
-  MOESAIC_ASSIGN(const Recording recording, recording_of(trace, file, RequestSet::kHeldout, pool));
-  MOESAIC_ASSIGN(const Recording training, recording_of(trace, file, RequestSet::kTrain, pool));
+  const RecordingSplit split{
+      .one_in = file.one_in, .seed = file.split_seed, .predict_from = file.predict_from};
+  MOESAIC_ASSIGN(const Recording recording, read_part(trace, split, RequestSet::kHeldout, pool));
+  MOESAIC_ASSIGN(const Recording training, read_part(trace, split, RequestSet::kTrain, pool));
   MOESAIC_TRY(validate(file.cluster.mix, recording));
   if (training.requests.size() < std::max<std::size_t>(2, file.cluster.decode.workers)) {
     return bad_input(
@@ -185,19 +146,22 @@ Result<SweepOutcome> sweep(io::FileSystem& files, const ClusterFile& file, Threa
   return out;
 }
 
-Estimate estimate(const PolicyOutcome& policy, double Figures::* figure) {
+namespace {
+
+std::vector<double> by_seed(const PolicyOutcome& policy, double Figures::* figure) {
   std::vector<double> values;
   for (const Figures& run : policy.runs) values.push_back(run.*figure);
-  return estimate(values);
+  return values;
+}
+
+}  // namespace
+
+Estimate estimate(const PolicyOutcome& policy, double Figures::* figure) {
+  return estimate(by_seed(policy, figure));
 }
 
 Estimate change(const PolicyOutcome& policy, const PolicyOutcome& base, double Figures::* figure) {
-  std::vector<double> values;
-  for (std::size_t s = 0; s < policy.runs.size(); ++s) {
-    const double of_base = base.runs[s].*figure;
-    values.push_back(of_base == 0 ? 0 : policy.runs[s].*figure / of_base - 1);
-  }
-  return estimate(values);
+  return estimate_change(by_seed(policy, figure), by_seed(base, figure));
 }
 
 Json to_json(const SweepOutcome& outcome, const ClusterFile& file) {

@@ -11,16 +11,11 @@
 #include "core/thread_pool.hpp"
 #include "io/files.hpp"
 #include "simulate/cluster_file.hpp"
+#include "simulate/estimate.hpp"
 #include "simulate/recording.hpp"
 #include "simulate/simulation.hpp"
 
 namespace moesaic::simulate {
-
-/// A mean over seeds and the half-width of its 95 % interval (Student's t); half is 0 for one seed.
-struct Estimate {
-  double mean = 0, half = 0;
-};
-Estimate estimate(const std::vector<double>& values);
 
 /// One run in figures.
 struct Figures {

@@ -104,6 +104,8 @@ with tempfile.TemporaryDirectory() as folder:
     run("fit", "fit", "t.zarr", "--decoders", "4", "--layers", "best", "-o", "router.json")
     check(json.loads(pathlib.Path("router.json").read_text()), "router")
     run("simulate", "simulate", str(source / "samples/clusters/moesaic-mini-4d.yaml"), "--trace", "t.zarr")
+    run("microbatch", "microbatch", "t.zarr", "--pool", "40", "--seeds", "2", "--batches", "50")
+    run("microbatch", "microbatch", "t.zarr", "--pool", "40", "--seeds", "2", "--batches", "50", "--plan", "plan.json")
     # evaluate, told nothing, must print what plan printed: same split, same homes, same objective.
     for key in ("dedup", "per_expert", "node_max_over_mean", "gpu_max_over_mean", "home_max_over_mean", "tokens"):
         if planned[key] != evaluated[key]:
