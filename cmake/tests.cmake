@@ -74,6 +74,13 @@ if(MOESAIC_NODE)
   set_tests_properties(moesaic.the_openai_client_sees_no_gateway PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 endif()
 
+# Signals, dying engines and bad clients, through the program.
+if(MOESAIC_PYTHON)
+  add_test(NAME gateway.as_operators_run_it
+    COMMAND ${MOESAIC_PYTHON} ${CMAKE_SOURCE_DIR}/tests/gateway/program_test.py $<TARGET_FILE:moesaic> ${CMAKE_SOURCE_DIR})
+  set_tests_properties(gateway.as_operators_run_it PROPERTIES TIMEOUT 300)
+endif()
+
 # moesaic-mpi under a real mpirun: run by scripts/nightly.sh; skipped where there is none.
 if(MOESAIC_PYTHON)
   add_test(NAME mpi.jobs_under_mpirun

@@ -9,19 +9,20 @@ namespace moesaic::emulator {
 
 enum class Fault {
   kNone,
-  kRefuse,         ///< answers 503
-  kError,          ///< answers 500
-  kHang,           ///< takes the request and never answers
-  kReset,          ///< breaks the connection instead of answering
-  kResetDuring,    ///< breaks it in the middle of the answer
-  kStall,          ///< stops in the middle of the answer and keeps the connection open
-  kEndEarly,       ///< ends a stream in the middle, cleanly, without its last word
-  kSlow,           ///< every step takes ten times as long
-  kGarbage,        ///< bytes that are no HTTP
-  kGarbageBody,    ///< 200 with a body that is no JSON
-  kOversized,      ///< an answer without end
-  kOversizedHead,  ///< a head without end
-  kLostHandoff,    ///< a prefill reply without its handoff
+  kRefuse,          ///< answers 503
+  kError,           ///< answers 500
+  kHang,            ///< takes the request and never answers
+  kReset,           ///< breaks the connection instead of answering
+  kResetDuring,     ///< breaks it in the middle of the answer
+  kStall,           ///< stops in the middle of the answer and keeps the connection open
+  kEndEarly,        ///< ends a stream in the middle, cleanly, without its last word
+  kSlow,            ///< every step takes ten times as long
+  kGarbage,         ///< bytes that are no HTTP
+  kGarbageBody,     ///< 200 with a body that is no JSON
+  kOversized,       ///< an answer without end
+  kOversizedHead,   ///< a head without end
+  kOversizedEvent,  ///< a stream whose first event does not end
+  kLostHandoff,     ///< a prefill reply without its handoff
 };
 
 inline constexpr struct {
@@ -41,6 +42,7 @@ inline constexpr struct {
     {Fault::kGarbageBody, "garbage-body"},
     {Fault::kOversized, "oversized"},
     {Fault::kOversizedHead, "oversized-head"},
+    {Fault::kOversizedEvent, "oversized-event"},
     {Fault::kLostHandoff, "lost-handoff"},
 };
 

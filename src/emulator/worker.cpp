@@ -29,6 +29,12 @@ Result<std::unique_ptr<Worker>> Worker::start(net::Loop& loop, WorkerConfig conf
                                               const simulate::Recording* recording) {
   MOESAIC_ASSIGN(net::Listener listener, net::Listener::open(loop, config.address, config.port));
   std::unique_ptr<Worker> worker(new Worker(loop, std::move(config), recording));
+  const std::string& log = worker->config_.log_file;
+  if (!log.empty()) {
+    worker->log_.reset(std::fopen(log.c_str(), "ae"));
+    if (!worker->log_) return environment_error(fmt::format("{}: cannot be appended to", log));
+    std::setvbuf(worker->log_.get(), nullptr, _IOLBF, 1 << 14);  // who is killed has told what it did
+  }
   worker->server_ = std::make_unique<net::HttpServer>(
       loop, std::move(listener), worker->limits_, nullptr,
       [self = worker.get()](Exchange& exchange) { return self->handle(exchange); },
@@ -40,6 +46,16 @@ Result<std::unique_ptr<Worker>> Worker::start(net::Loop& loop, WorkerConfig conf
 void Worker::set_fault(Fault fault, std::uint64_t count) {
   fault_ = fault;
   faults_left_ = count;
+}
+
+void Worker::note(std::string_view event, const Turn& turn, std::uint32_t tokens) {
+  if (!log_) return;
+  Json line;
+  line["event"] = event;
+  line["request_id"] = turn.id;
+  line["tokens"] = tokens;
+  const std::string text = line.dump() + "\n";
+  std::fwrite(text.data(), 1, text.size(), log_.get());
 }
 
 Fault Worker::next_fault(const net::HttpHead& head) {
@@ -217,7 +233,8 @@ Task<void> Worker::generate(Exchange& exchange, Route route) {
       co_return;
     }
     if (!taken) {
-      co_await fail(turn, 400, taken.error().message);
+      // As engines do: a prefiller that is gone is nothing that the client did wrong.
+      co_await fail(turn, taken.error().kind == ErrorKind::kEnvironment ? 500 : 400, taken.error().message);
       co_return;
     }
   } else {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <string>
@@ -31,7 +32,7 @@ class Worker {
   };
 
   /// Starts listening; serves while the loop runs. `recording` may be nullptr. Loop and recording outlive
-  /// this. Errors: the address cannot be bound.
+  /// this. Errors: the address cannot be bound, the log not be written.
   static Result<std::unique_ptr<Worker>> start(net::Loop& loop, WorkerConfig config,
                                                const simulate::Recording* recording);
   ~Worker();
@@ -78,6 +79,7 @@ class Worker {
   std::string eldr_signature(const Ask& ask) const;
   std::uint32_t recorded_request(const Ask& ask) const;
   Fault next_fault(const net::HttpHead& head);
+  void note(std::string_view event, const Turn& turn, std::uint32_t tokens);
 
   net::Loop& loop_;
   WorkerConfig config_;
@@ -94,6 +96,10 @@ class Worker {
   std::uint64_t faults_left_ = 0;
   bool unhealthy_ = false;
   std::optional<std::uint64_t> lie_;
+  struct CloseFile {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+  std::unique_ptr<std::FILE, CloseFile> log_;
   std::unique_ptr<net::HttpServer> server_;  ///< last: its handler uses the rest
 };
 

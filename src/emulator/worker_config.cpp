@@ -34,7 +34,7 @@ Result<WorkerConfig> read_worker_config(std::string_view yaml, const std::string
   MOESAIC_ASSIGN(const ConfigNode root, parse_config(yaml, where));
   MOESAIC_TRY(root.check_keys({"address", "port", "role", "handoff", "model", "engine_id", "ranks",
                                "max_running", "kv_tokens", "dilation", "prefill", "step", "handoff_lifetime",
-                               "trace", "eldr_signature", "obey_faults"}));
+                               "trace", "eldr_signature", "obey_faults", "log"}));
   WorkerConfig config;
   MOESAIC_ASSIGN(config.address, root.text_or("address", config.address));
   MOESAIC_ASSIGN(const std::uint64_t port, root.count_or("port", 0, 0, 65'535));
@@ -62,6 +62,7 @@ Result<WorkerConfig> read_worker_config(std::string_view yaml, const std::string
     return bad_input(fmt::format("{}: eldr_signature needs a trace to count experts in", root.place()));
   }
   MOESAIC_ASSIGN(config.obey_faults, root.flag_or("obey_faults", false));
+  MOESAIC_ASSIGN(config.log_file, root.text_or("log", ""));
   return config;
 }
 

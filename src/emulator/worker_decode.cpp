@@ -63,6 +63,14 @@ Task<void> Worker::misbehave(Turn& turn) {
       exchange.abort();
       break;
     }
+    case Fault::kOversizedEvent: {
+      exchange.start(200, event_headers(), std::nullopt);
+      const std::string piece(1 << 16, 'x');
+      bool sent = co_await exchange.write("data: {\"id\":\"");
+      for (int i = 0; i < 8192 && sent && !turn.gone; ++i) sent = co_await exchange.write(piece);
+      exchange.abort();
+      break;
+    }
     default:
       co_return;  // the others fail later
   }
@@ -71,6 +79,7 @@ Task<void> Worker::misbehave(Turn& turn) {
 
 Task<void> Worker::decode(Turn& turn) {
   ++stats_.decodes;
+  note("decode", turn, turn.ask.max_tokens);
   Sequence sequence(loop_);
   sequence.recorded = turn.recorded;
   sequence.prompt_tokens = turn.ask.prompt_tokens;
@@ -112,6 +121,7 @@ Task<void> Worker::decode(Turn& turn) {
       whole = co_await turn.exchange.respond(200, json_headers(), whole_answer(turn.ask));
     }
   }
+  note(whole ? "finished" : "aborted", turn, sequence.made);
   ++(whole ? stats_.finished : stats_.aborted);
 }
 

@@ -72,7 +72,7 @@ class Exchange {
 class HttpServer {
  public:
   using Handler = std::function<Task<void>(Exchange&)>;
-  /// What to answer when a request cannot be read: 400, 408, 413 or 431 with a message -> a body.
+  /// What to answer when a request cannot be read: 400, 413 or 431 with a message -> a body.
   using ErrorBody = std::function<std::string(int status, const std::string& message)>;
 
   /// The loop, limits and TLS context (may be nullptr) must outlive this.

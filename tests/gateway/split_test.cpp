@@ -35,6 +35,7 @@ ClusterOptions split(Handoff handoff, std::string_view fault_kind = "") {
     config.deadlines.prefill = deadline;
     config.deadlines.first_byte = deadline;
     config.deadlines.between_bytes = deadline;
+    config.client.parse.body_bytes = 4u << 20;
   };
   return options;
 }
@@ -66,7 +67,7 @@ TEST_P(EveryHandoff, AnswersAreTheDecodersAndEveryHandoffIsTakenOnce) {
 }
 
 TEST_P(EveryHandoff, APrefillerThatFailsEndsTheRequestCleanly) {
-  for (const char* kind : {"reset", "hang", "garbage", "oversized-head"}) {
+  for (const char* kind : {"reset", "hang", "garbage", "oversized-head", "oversized"}) {
     Cluster cluster(split(GetParam(), kind));
     cluster.run([&]() -> Task<void> {
       const Got got = co_await cluster.complete(kStream, fault(std::string("prefill:") + kind));
@@ -80,7 +81,7 @@ TEST_P(EveryHandoff, APrefillerThatFailsEndsTheRequestCleanly) {
 }
 
 TEST_P(EveryHandoff, ADecoderThatFailsBeforeItAnswersEndsTheRequestOnce) {
-  for (const char* kind : {"reset", "hang", "garbage"}) {
+  for (const char* kind : {"reset", "hang", "garbage", "oversized-head"}) {
     Cluster cluster(split(GetParam(), kind));
     cluster.run([&]() -> Task<void> {
       const Got got = co_await cluster.complete(kAsk, fault(std::string("decode:") + kind));
@@ -154,6 +155,76 @@ TEST_P(EveryHandoff, ADeadDecoderIsReplacedAfterThePrefill) {
       EXPECT_EQ(got.status, 200) << got.body;
     }
     EXPECT_EQ(cluster.gateway().state().metrics.connect_retries, 1u);
+    co_await cluster.expect_quiet();
+  });
+}
+
+/// Join-shortest-queue that calls back when it is asked: after the prefill of a sequential handoff, before
+/// its decode.
+class Between final : public routing::DecodePolicy {
+ public:
+  explicit Between(std::function<void()>& call) : call_(call) {}
+  std::string_view name() const override { return inner_->name(); }
+  void worker_up(const routing::Worker& worker, Nanoseconds at) override { inner_->worker_up(worker, at); }
+  void worker_down(routing::WorkerId worker, Nanoseconds at) override { inner_->worker_down(worker, at); }
+  void worker_load(routing::WorkerId worker, const routing::WorkerLoad& load, Nanoseconds at) override {
+    inner_->worker_load(worker, load, at);
+  }
+  routing::Decision admit(const routing::Request& request, Nanoseconds at) override {
+    const routing::Decision decision = inner_->admit(request, at);
+    if (const auto call = std::exchange(call_, {})) call();
+    return decision;
+  }
+  void first_token(routing::RequestId request, Nanoseconds at) override { inner_->first_token(request, at); }
+  void finished(routing::RequestId request, Nanoseconds at) override { inner_->finished(request, at); }
+  std::optional<routing::RefitJob> tick(Nanoseconds at) override { return inner_->tick(at); }
+  void refitted(const std::optional<routing::RefitResult>& result, Nanoseconds at) override {
+    inner_->refitted(result, at);
+  }
+
+ private:
+  std::function<void()>& call_;
+  std::unique_ptr<routing::DecodePolicy> inner_ = routing::make_jsq();
+};
+
+ClusterOptions with_between(ClusterOptions options, std::function<void()>& call) {
+  options.policies.decode = [&call](std::string_view) -> Result<std::unique_ptr<routing::DecodePolicy>> {
+    return std::make_unique<Between>(call);
+  };
+  return options;
+}
+
+TEST_P(EveryHandoff, APrefillerThatDiesBetweenTheLegsEndsTheRequestOnce) {
+  std::function<void()> between;
+  Cluster cluster(with_between(split(GetParam()), between));
+  cluster.run([&]() -> Task<void> {
+    between = [&] { cluster.kill(0); };
+    const Got got = co_await cluster.complete(kStream);
+    EXPECT_GE(got.status, 500) << got.body;
+    EXPECT_TRUE(got.json().find("error") != nullptr) << got.body;
+    std::uint64_t outcomes = 0;
+    for (const std::uint64_t count : cluster.gateway().state().metrics.outcomes) outcomes += count;
+    EXPECT_EQ(outcomes, 1u);
+    EXPECT_LE(cluster.worker(1).stats().requests + cluster.worker(2).stats().requests, 1u) << "sent twice";
+    EXPECT_EQ(cluster.worker(1).stats().finished + cluster.worker(2).stats().finished, 0u);
+    cluster.revive(0);
+    co_await cluster.until([&] { return cluster.gateway().state().ready(); }, "the prefiller to be back");
+    EXPECT_EQ((co_await cluster.complete(kStream)).status, 200);
+    co_await cluster.expect_quiet();
+    EXPECT_EQ(cluster.gateway().state().ledger.released_count(), 0u) << "who is dead releases nothing";
+  });
+}
+
+TEST_P(EveryHandoff, ADecoderThatDiesBetweenTheLegsIsReplaced) {
+  std::function<void()> between;
+  Cluster cluster(with_between(split(GetParam()), between));
+  cluster.run([&]() -> Task<void> {
+    between = [&] { cluster.kill(1); };
+    const Got got = co_await cluster.complete(kStream);
+    EXPECT_EQ(got.status, 200) << got.body;
+    EXPECT_EQ(stream_text(got.body), expected_text("hello", 8)) << got.body;
+    EXPECT_EQ(cluster.worker(1).stats().requests, 0u);
+    EXPECT_EQ(cluster.worker(2).stats().requests, 1u);
     co_await cluster.expect_quiet();
   });
 }
