@@ -79,6 +79,9 @@ if(MOESAIC_PYTHON)
   add_test(NAME gateway.as_operators_run_it
     COMMAND ${MOESAIC_PYTHON} ${CMAKE_SOURCE_DIR}/tests/gateway/program_test.py $<TARGET_FILE:moesaic> ${CMAKE_SOURCE_DIR})
   set_tests_properties(gateway.as_operators_run_it PROPERTIES TIMEOUT 300)
+  add_test(NAME gateway.soak_while_engines_die
+    COMMAND ${MOESAIC_PYTHON} ${CMAKE_SOURCE_DIR}/scripts/soak-gateway.py --seconds 45 --program $<TARGET_FILE:moesaic>)
+  set_tests_properties(gateway.soak_while_engines_die PROPERTIES TIMEOUT 300 LABELS slow RUN_SERIAL ON)
 endif()
 
 # moesaic-mpi under a real mpirun: run by scripts/nightly.sh; skipped where there is none.

@@ -32,6 +32,7 @@ int run(int argc, char** argv) {
   app::add_microbatch(app, context);
   app::add_gateway(app, context);
   app::add_emulate(app, context);
+  app::add_record(app, context);
   return app::run_program(app, context, argc, argv);
 }
 

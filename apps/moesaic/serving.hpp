@@ -7,5 +7,6 @@ namespace moesaic::app {
 
 void add_gateway(CLI::App& app, Context& context);
 void add_emulate(CLI::App& app, Context& context);
+void add_record(CLI::App& app, Context& context);
 
 }  // namespace moesaic::app

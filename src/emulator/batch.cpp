@@ -11,8 +11,11 @@ std::int64_t reserve(const Sequence& sequence) {
 
 }  // namespace
 
-Batch::Batch(net::Loop& loop, const WorkerConfig& config, const simulate::Recording* recording)
-    : loop_(loop), config_(config), recording_(recording), timer_(loop, [this] { end_step(); }) {
+Batch::Batch(net::Loop& loop, const WorkerConfig& config, const simulate::Recording* recording,
+             Recorder* recorder)
+    : loop_(loop), config_(config), recording_(recording), recorder_(recorder), timer_(loop, [this] {
+        end_step();
+      }) {
   if (recording_ != nullptr) counter_.emplace(*recording_, nullptr);
 }
 
@@ -56,6 +59,9 @@ void Batch::begin_step() {
     for (const Sequence* sequence : running_) {
       const simulate::RecordedRequest& recorded = recording_->requests[sequence->recorded];
       const std::size_t row = recorded.first + sequence->made % recorded.decode_tokens;
+      if (recorder_ != nullptr && recorder_->running()) {
+        recorder_->add_token(recording_->bits.data() + row * recording_->words());
+      }
       rows_.push_back({.row = recording_->bits.data() + row * recording_->words(),
                        .left = sequence->tokens - sequence->made,
                        .context = sequence->prompt_tokens + sequence->made});

@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "emulator/recorder.hpp"
 #include "emulator/worker_config.hpp"
 #include "net/loop.hpp"
 #include "simulate/step_counter.hpp"
@@ -29,8 +30,9 @@ struct Sequence {
 
 class Batch {
  public:
-  /// `recording` may be nullptr. Both outlive this.
-  Batch(net::Loop& loop, const WorkerConfig& config, const simulate::Recording* recording);
+  /// `recording` and `recorder` may be nullptr. All outlive this.
+  Batch(net::Loop& loop, const WorkerConfig& config, const simulate::Recording* recording,
+        Recorder* recorder);
 
   /// Joins when there is room, at the end of a step. REQUIRES: tokens > 0.
   void join(Sequence& sequence);
@@ -54,6 +56,7 @@ class Batch {
   net::Loop& loop_;
   const WorkerConfig& config_;
   const simulate::Recording* recording_;
+  Recorder* recorder_;
   std::optional<simulate::StepCounter> counter_;
   std::vector<Sequence*> running_;
   std::deque<Sequence*> waiting_;

@@ -21,7 +21,8 @@ Worker::Worker(net::Loop& loop, WorkerConfig config, const simulate::Recording* 
     : loop_(loop),
       config_(std::move(config)),
       recording_(recording),
-      batch_(loop, config_, recording),
+      recorder_(recording == nullptr ? std::nullopt : std::optional<Recorder>(recording->shape)),
+      batch_(loop, config_, recording, recorder_ ? &*recorder_ : nullptr),
       handoffs_(config_.handoff_lifetime) {}
 Worker::~Worker() = default;
 
@@ -101,6 +102,8 @@ Task<void> Worker::handle(Exchange& exchange) {
     std::string body = "{}";
     if (!fault) body = error_answer(400, "unknown fault");
     co_await exchange.respond(fault ? 200 : 400, kJson, body);
+  } else if (path.ends_with("_expert_distribution_record") && (method == "GET" || method == "POST")) {
+    co_await record(exchange, path.substr(1, path.find('_') - 1));
   } else if (path == "/health" || path == "/health_generate") {
     co_await exchange.respond(unhealthy_ ? 503 : 200, kJson, "");
   } else if (path == "/metrics") {
@@ -253,8 +256,32 @@ Task<void> Worker::generate(Exchange& exchange, Route route) {
   }
 }
 
+Task<void> Worker::record(Exchange& exchange, std::string_view verb) {
+  static const std::vector<Header> kText{{"Content-Type", "text/plain"}};
+  int status = 200;
+  std::string said = fmt::format("{} recording the expert distribution.\n", verb);
+  if (!recorder_ || config_.recorder_folder.empty()) {
+    status = 500;
+    said = "this engine was started without a recorder\n";
+  } else if (verb == "start") {
+    recorder_->start();
+  } else if (verb == "stop") {
+    recorder_->stop();
+  } else if (verb == "dump") {
+    const auto stamp = static_cast<std::uint64_t>(loop_.now().count());
+    if (const Status dumped = recorder_->dump(io::real_files(), config_.recorder_folder, stamp); !dumped) {
+      status = 500;
+      said = dumped.error().message;
+    }
+  } else {
+    status = 404;
+  }
+  co_await exchange.respond(status, kText, said);
+}
+
 Task<void> Worker::prefill(Turn& turn) {
   ++stats_.prefills;
+  if (recorder_ && recorder_->running()) recorder_->add_counts(recording_->counts(turn.recorded));
   const double tokens =
       static_cast<double>(config_.prefill_per_token.count()) * turn.ask.prompt_tokens / 1000;
   double wall = (static_cast<double>(config_.prefill_fixed.count()) + tokens) * config_.dilation;
@@ -305,6 +332,7 @@ std::string Worker::metrics() const {
   gauge("emulator:steps", batch_.steps());
   gauge("emulator:step_tokens", batch_.step_tokens());
   gauge("emulator:active_experts", batch_.active_experts());
+  if (recorder_) gauge("emulator:recorded_tokens", recorder_->tokens());
   return out;
 }
 

@@ -7,12 +7,14 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "emulator/ask.hpp"
 #include "emulator/batch.hpp"
 #include "emulator/faults.hpp"
 #include "emulator/handoff_book.hpp"
+#include "emulator/recorder.hpp"
 #include "emulator/worker_config.hpp"
 #include "net/http_client.hpp"
 #include "net/http_server.hpp"
@@ -74,6 +76,7 @@ class Worker {
   net::Task<void> decode(Turn& turn);
   net::Task<bool> stream_tokens(Turn& turn, Sequence& sequence);
   net::Task<void> give_handoff(net::Exchange& exchange);
+  net::Task<void> record(net::Exchange& exchange, std::string_view verb);
   net::Task<void> fail(Turn& turn, int status, std::string message);
   std::string metrics() const;
   std::string eldr_signature(const Ask& ask) const;
@@ -85,6 +88,7 @@ class Worker {
   WorkerConfig config_;
   const simulate::Recording* recording_;
   net::ServerLimits limits_;
+  std::optional<Recorder> recorder_;
   Batch batch_;
   HandoffBook handoffs_;
   std::map<std::string, std::unique_ptr<net::HttpPool>> peers_;

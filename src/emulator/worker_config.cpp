@@ -34,7 +34,7 @@ Result<WorkerConfig> read_worker_config(std::string_view yaml, const std::string
   MOESAIC_ASSIGN(const ConfigNode root, parse_config(yaml, where));
   MOESAIC_TRY(root.check_keys({"address", "port", "role", "handoff", "model", "engine_id", "ranks",
                                "max_running", "kv_tokens", "dilation", "prefill", "step", "handoff_lifetime",
-                               "trace", "eldr_signature", "obey_faults", "log"}));
+                               "trace", "eldr_signature", "obey_faults", "log", "recorder_folder"}));
   WorkerConfig config;
   MOESAIC_ASSIGN(config.address, root.text_or("address", config.address));
   MOESAIC_ASSIGN(const std::uint64_t port, root.count_or("port", 0, 0, 65'535));
@@ -63,6 +63,10 @@ Result<WorkerConfig> read_worker_config(std::string_view yaml, const std::string
   }
   MOESAIC_ASSIGN(config.obey_faults, root.flag_or("obey_faults", false));
   MOESAIC_ASSIGN(config.log_file, root.text_or("log", ""));
+  MOESAIC_ASSIGN(config.recorder_folder, root.text_or("recorder_folder", ""));
+  if (!config.recorder_folder.empty() && config.trace.empty()) {
+    return bad_input(fmt::format("{}: recorder_folder needs a trace to count experts in", root.place()));
+  }
   return config;
 }
 

@@ -35,6 +35,8 @@ struct WorkerConfig {
   bool eldr_signature = false;  ///< prefill replies carry eldr_sig (needs a trace)
   /// Obey "X-Emulator-Fault: [role:]kind" of requests, and POST /emulator/faults. For tests.
   bool obey_faults = false;
+  /// Where the recorder's dumps go (needs a trace); empty: this engine has no recorder.
+  std::string recorder_folder{};
   /// Appended to: a JSON line when a decode begins and when it ends. For counting end to end; empty: none.
   std::string log_file{};
 };

@@ -4,15 +4,27 @@
 usage: program_test.py PROGRAM SOURCE_FOLDER
 """
 import asyncio
+import collections
+import io
+import json
 import pathlib
+import pickle
 import socket
+import struct
+import subprocess
 import sys
 import tempfile
 import traceback
+import zipfile
+
+try:
+    import jsonschema
+except ImportError:
+    jsonschema = None
 
 program, source = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
 sys.path.insert(0, str(source / "tests/support"))
-from serving import CONT, HUP, STOP, TERM, Server, ask, get_json, log_lines, quiet, ready, stream_text, until  # noqa: E402
+from serving import CONT, HUP, INT, STOP, TERM, Server, ask, get_json, log_lines, quiet, ready, stream_text, until  # noqa: E402
 
 STEP = "step: {from: measured, fixed: 3ms}\n"
 
@@ -294,11 +306,78 @@ async def an_engine_that_stops_answering_is_waited_for_no_longer_than_told(folde
         assert await cluster.stream("z", 4) == "whole"
 
 
+async def sglangs_recorder_is_driven_and_its_dump_imported(folder):
+    folder = pathlib.Path(folder)
+    store = folder / "mini.zarr"
+    subprocess.run([program, "import", source / "samples/moesaic-mini", "-o", store], check=True, capture_output=True)
+    (folder / "dumps").mkdir()
+    (folder / "dumps" / "expert_distribution_recorder_1_0.pt").write_bytes(b"of another day")
+    engine = Server(program, "emulate", "e", folder, f"trace: {store}\nrecorder_folder: {folder}/dumps\n{STEP}")
+    mute = Server(program, "emulate", "mute", folder, STEP)
+    try:
+        url = f"http://127.0.0.1:{engine.ports[0]}"
+        recorder = subprocess.Popen([program, "record", url, "--folder", folder / "dumps", "-o", folder / "r.zarr", "--seconds",
+                                     "3600", "--json", folder / "r.json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+        # It counts from its start on; the engine's metrics tell when.
+        for _ in range(100):
+            for i in range(4):
+                body = {"prompt": f"trace:{i} x", "max_tokens": 10}
+                assert (await ask(engine.ports[0], "POST", "/v1/completions", body))[0] == 200
+            _, _, metrics, _ = await ask(engine.ports[0], "GET", "/metrics")
+            if b"emulator:recorded_tokens" in metrics and float(metrics.split(b"emulator:recorded_tokens{")[1].split()[1]) > 400:
+                break
+        recorder.send_signal(INT)  # Ctrl-C ends the recording, not the command
+        out, err = await asyncio.to_thread(recorder.communicate, None, 60)
+        assert recorder.returncode == 0, err
+        summary = json.loads((folder / "r.json").read_text())
+        if jsonschema is not None:
+            jsonschema.validate(summary, json.loads((source / "docs/schemas/import.schema.json").read_text()))
+        assert summary["format"] == "sglang-stat" and summary["documents"] == 1, summary
+        (dump,) = [path for path in (folder / "dumps").glob("*.pt") if "_1_0" not in path.name]
+        counts = read_stat(dump)
+        # Ten decode tokens a request, each of them k experts in every layer, and the prompts.
+        assert sum(counts) > 400 * len(summary["layers"]), (sum(counts), summary)
+        info = subprocess.run([program, "info", folder / "r.zarr", "--verify"], capture_output=True, text=True)
+        assert info.returncode == 0, info.stderr
+        # An engine without a recorder is an error that says what to switch on; so is a folder without the dump.
+        for where, words in ((f"http://127.0.0.1:{mute.ports[0]}", "--expert-distribution-recorder-mode"), (url, "RECORDER_DIR")):
+            failed = subprocess.run([program, "record", where, "--folder", folder, "-o", folder / "n.zarr", "--seconds", "0",
+                                     "--patience", "0.6"], capture_output=True, text=True)
+            assert failed.returncode == 3 and words in failed.stderr, failed
+            assert not (folder / "n.zarr").exists()
+    finally:
+        engine.kill()
+        mute.kill()
+
+
+def read_stat(path):
+    """The counts of a dump, by Python's own zip and pickle readers."""
+    archive = zipfile.ZipFile(path)
+    assert archive.testzip() is None
+    (name,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
+
+    class Reader(pickle.Unpickler):
+        def find_class(self, module, name):
+            assert (module, name) in {("torch._utils", "_rebuild_tensor_v2"), ("torch", "IntStorage"), ("collections", "OrderedDict")}
+            return collections.OrderedDict if name == "OrderedDict" else (lambda *given: given) if name != "IntStorage" else name
+
+        def persistent_load(self, pid):
+            return pid
+
+    root = Reader(io.BytesIO(archive.read(name))).load()
+    (kind, _, entry, _, count), offset, shape, stride, *_ = root["logical_count"]
+    raw = archive.read(name.replace("data.pkl", f"data/{entry}"))
+    assert kind == "storage" and len(raw) == 4 * count == 4 * shape[0] * shape[1] * shape[2] and offset == 0
+    assert stride == (shape[1] * shape[2], shape[2], 1)
+    return struct.unpack(f"<{count}i", raw)
+
+
 TESTS = [reload_under_load_drops_no_stream, drain_under_load_ends_every_stream_and_exits_0, a_second_signal_does_not_wait,
          slow_writers_lose_their_connections_and_nobody_else_does,
          slow_readers_cost_a_bounded_buffer_and_stop_their_engine,
          an_engine_killed_in_the_middle_breaks_its_streams_with_notice,
-         an_engine_that_stops_answering_is_waited_for_no_longer_than_told]
+         an_engine_that_stops_answering_is_waited_for_no_longer_than_told, sglangs_recorder_is_driven_and_its_dump_imported]
 
 failed = 0
 for test in TESTS:

@@ -145,4 +145,4 @@ def log_lines(path, message=None):
     return [line for line in lines if message is None or line["message"] == message]
 
 
-HUP, TERM, STOP, CONT = signal.SIGHUP, signal.SIGTERM, signal.SIGSTOP, signal.SIGCONT
+HUP, INT, TERM, STOP, CONT = signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGSTOP, signal.SIGCONT
