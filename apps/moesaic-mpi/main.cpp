@@ -20,6 +20,7 @@ int run(moesaic::comm::MpiJob& job, int argc, char** argv) {
   if (!job.comm().is_root()) app::be_quiet();
   app::Context context{.files = io::real_files(), .status = {}, .comm = job.comm()};
   app::add_replay(app, context);
+  app::add_import(app, context);
   app::add_plan(app, context);
   app::add_profile(app, context);
   return app::run_program(app, context, argc, argv);

@@ -47,8 +47,7 @@ Result<ModelShape> plain_shape(const std::string& text) {
   return out;
 }
 
-Status run(Context& context, const Arguments& arguments) {
-  ThreadPool pool(arguments.threads);
+Result<ingest::ImportOptions> options_of(Context& context, const Arguments& arguments) {
   ingest::ImportOptions options;
   options.output = arguments.output;
   options.format = arguments.format;
@@ -62,14 +61,26 @@ Status run(Context& context, const Arguments& arguments) {
   options.domain_key = arguments.domain_key;
   options.axes = arguments.axes;
   options.force = arguments.force;
-  options.pool = &pool;
+  options.comm = &context.comm;
   options.progress = [](const ingest::Progress& done) {
     progress(fmt::format("{} files, {}, {} tokens", report::with_commas(done.documents),
                          report::bytes(static_cast<double>(done.bytes)), report::with_commas(done.tokens)));
   };
+  return options;
+}
+
+Status run(Context& context, const Arguments& arguments) {
+  Result<ingest::ImportOptions> options = options_of(context, arguments);
+  MOESAIC_TRY(comm::agree(context.comm, options));
+  ThreadPool pool(arguments.threads);
+  options->pool = &pool;
   MOESAIC_ASSIGN(const ingest::ImportSummary summary,
-                 ingest::import_trace(context.files, arguments.sources, options));
+                 ingest::import_trace(context.files, arguments.sources, *options));
   progress_done();
+  if (!context.comm.is_root()) return {};
+  if (context.comm.size() > 1 && !summary.shared) {
+    fmt::print(stderr, "note: one rank read these sources; ranks share those of moe-trace and of replies\n");
+  }
   print_import(summary, arguments.output);
   return write_json(context, arguments.json, import_json(summary, arguments.output));
 }

@@ -5,6 +5,8 @@
 
 #include <array>
 #include <cstring>
+#include <numeric>
+#include <utility>
 
 #include "core/check.hpp"
 
@@ -43,6 +45,21 @@ std::string Comm::host() const {
 Comm& one_rank() {
   static OneRank ranks;
   return ranks;
+}
+
+Result<std::vector<Bytes>> gather(Comm& comm, Bytes mine, std::size_t root) {
+  if (comm.rank() != root) {
+    const std::array<std::size_t, 1> peer{root};
+    std::vector<Bytes> out;
+    out.push_back(std::move(mine));
+    MOESAIC_TRY(comm.exchange(peer, out));
+    return std::vector<Bytes>();
+  }
+  std::vector<std::size_t> everybody(comm.size());
+  std::iota(everybody.begin(), everybody.end(), std::size_t{0});
+  std::vector<Bytes> out(comm.size());
+  out[root] = std::move(mine);
+  return comm.exchange(everybody, out);
 }
 
 Status agree(Comm& comm, const Status& mine) {

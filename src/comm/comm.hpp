@@ -51,6 +51,9 @@ class Comm {
 /// One rank: collectives give back what they were given.
 Comm& one_rank();
 
+/// Collective: every rank's bytes at `root`, in rank order; nothing elsewhere.
+Result<std::vector<Bytes>> gather(Comm& comm, Bytes mine, std::size_t root = 0);
+
 /// All ranks go on, or none: the error of the lowest failing rank (its message then names that rank, where
 /// there are several), or success. Call it wherever a rank alone may fail.
 Status agree(Comm& comm, const Status& mine);

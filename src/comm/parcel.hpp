@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -31,6 +33,8 @@ class Packer {
   void put(const std::vector<T>& values) {
     put_span(std::span<const T>(values));
   }
+
+  void put_text(std::string_view text) { put_span(std::span<const char>(text)); }
 
   Bytes take() { return std::move(bytes_); }
 
@@ -64,6 +68,13 @@ class Unpacker {
     std::vector<T> values(count);
     copy(values.data(), count * sizeof(T));
     return values;
+  }
+  std::string get_text() {
+    const auto size = get<std::uint64_t>();
+    MOESAIC_CHECK(size <= bytes_.size());
+    std::string text(size, '\0');
+    copy(text.data(), size);
+    return text;
   }
   /// What put() wrote, into a value of the same type.
   template <class T>

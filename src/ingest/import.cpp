@@ -72,12 +72,29 @@ Status check_output(io::FileSystem& files, const ImportOptions& options) {
   return {};
 }
 
+/// All ranks must see the same files, or their shares would not fit together. Collective.
+Status check_same_files(comm::Comm& comm, const std::string& fingerprint) {
+  MOESAIC_ASSIGN(const std::vector<comm::Bytes> all, comm.all_gather(io::as_bytes(fingerprint)));
+  for (std::size_t rank = 1; rank < all.size(); ++rank) {
+    if (all[rank] == all[0]) continue;
+    return environment_error(fmt::format(
+        "rank {} sees other sources than rank 0; give paths that hold the same files on every node", rank));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<ImportSummary> import_trace(io::FileSystem& files, std::span<const std::string> sources,
-                                   const ImportOptions& options) {
-  MOESAIC_TRY(check_output(files, options));
-  MOESAIC_ASSIGN(const Importer* importer, choose_importer(files, sources, options.format));
+                                   const ImportOptions& given) {
+  comm::Comm& comm = *given.comm;
+  const auto choose = [&]() -> Result<const Importer*> {
+    MOESAIC_TRY(check_output(files, given));
+    return choose_importer(files, sources, given.format);
+  };
+  const Result<const Importer*> chosen = choose();
+  MOESAIC_TRY(comm::agree(comm, chosen));
+  const Importer* const importer = *chosen;
 
   trace::Provenance provenance;
   provenance.format = importer->name;
@@ -95,17 +112,26 @@ Result<ImportSummary> import_trace(io::FileSystem& files, std::span<const std::s
                           }
                           reported->anomalies().add("dropped", left_out);
                         }};
-  MOESAIC_ASSIGN(Documents documents, Documents::open(files, sources, std::move(filter)));
-  Output output(files, options, fingerprint(*importer, documents, options), std::move(provenance));
+  Result<Documents> documents = Documents::open(files, sources, std::move(filter));
+  MOESAIC_TRY(comm::agree(comm, documents));
+  const std::string print = fingerprint(*importer, *documents, given);
+  MOESAIC_TRY(check_same_files(comm, print));
+
+  ImportOptions options = given;
+  if (!importer->shared) options.comm = &comm::one_rank();
+  Output output(files, options, print, std::move(provenance));
   reported = &output;
-  ImportContext context{options, documents, output};
-  if (Status status = importer->run(context); !status) {
-    if (status.error().kind == ErrorKind::kBadInput) output.abandon();
-    return tl::unexpected(std::move(status).error());
+  ImportContext context{options, *documents, output};
+  const bool takes_part = importer->shared || comm.is_root();
+  const Status status = comm::agree(comm, takes_part ? importer->run(context) : Status());
+  if (!status) {
+    if (takes_part && status.error().kind == ErrorKind::kBadInput) output.abandon();
+    return tl::unexpected(status.error());
   }
   ImportSummary summary;
   summary.format = importer->name;
-  summary.documents = documents.given();
+  summary.shared = importer->shared;
+  summary.documents = documents->given();
   output.summarise(summary);
   return summary;
 }

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "comm/comm.hpp"
 #include "core/model_shape.hpp"
 #include "core/result.hpp"
 #include "ingest/documents.hpp"
@@ -29,6 +30,13 @@ struct Progress {
   std::uint64_t documents = 0, bytes = 0, tokens = 0;
 };
 
+/// How many documents an importer takes at once. The dense layers of some formats are found by the first
+/// batch, so that other limits may make another store.
+struct BatchLimits {
+  std::uint64_t bytes = 32ull << 20;
+  std::size_t documents = 256;
+};
+
 struct ImportOptions {
   std::string output{};  ///< path of the store
   std::string format{};  ///< name of an importer; "" = recognise it
@@ -43,7 +51,10 @@ struct ImportOptions {
   std::string axes{};           ///< of a 3-D array: "tlk", "wle", "rle", ...; "" = as recognised
   bool force = false;           ///< replace an existing store
   trace::StoreLayout layout{};  ///< of token stores; tests use small shards
+  BatchLimits batch{};          ///< tests use small ones
   ThreadPool* pool = nullptr;   ///< parses and compresses; nullptr = on the caller
+  /// The ranks that import together: all call import_trace with the same arguments.
+  comm::Comm* comm = &comm::one_rank();
   std::function<void(const Progress&)> progress{};  ///< called now and then on the caller's thread
 };
 
@@ -66,6 +77,9 @@ struct Importer {
   /// Reads all documents and writes them: output.open_tokens, add_*, finish_tokens; or output.counts.
   /// Errors name the document's path, byte or key. No exception leaves it.
   Status (*run)(ImportContext& context);
+  /// Whether ranks share the documents: run() is then called by all, and fails on all alike. Otherwise the
+  /// root alone runs it.
+  bool shared = false;
 };
 
 inline constexpr std::size_t kHeadBytes = 65'536;
@@ -77,6 +91,7 @@ const Importer* find_importer(std::string_view name);
 
 struct ImportSummary {
   std::string format;
+  bool shared = false;  ///< the ranks shared the work
   trace::Kind kind = trace::Kind::kTokens;
   ModelShape shape;
   std::uint64_t documents = 0, requests = 0, tokens = 0, count_rows = 0;
@@ -86,9 +101,10 @@ struct ImportSummary {
 
 /// Reads `sources` and writes the store options.output: whole or not at all; an interrupted import
 /// resumes when it is called again with the same sources and options. The bytes written do not depend
-/// on the number of threads. Errors (bad input): sources missing, in no known format (the message lists
-/// the formats), damaged, contradicting each other or options.shape, an output that exists.
-/// Memory: about 128 MB + 3 x the largest document.
+/// on the number of threads or ranks. Several ranks (options.comm): collective; fails on all alike, and the
+/// root alone gets the whole summary. Errors (bad input): sources missing, in no known format (the message
+/// lists the formats), damaged, contradicting each other or options.shape, an output that exists. Memory:
+/// about 128 MB + 3 x the largest document.
 Result<ImportSummary> import_trace(io::FileSystem& files, std::span<const std::string> sources,
                                    const ImportOptions& options);
 

@@ -245,6 +245,7 @@ constinit const Importer kMoeTrace{
     .takes = takes,
     .detect = detect,
     .run = run,
+    .shared = true,
 };
 
 }  // namespace moesaic::ingest

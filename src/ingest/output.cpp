@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "comm/parcel.hpp"
 #include "core/check.hpp"
 #include "core/limits.hpp"
 #include "ingest/importer.hpp"
@@ -126,6 +127,7 @@ Status Output::open_tokens(const ModelShape& shape, trace::IdOrder order, bool w
                                      .weights = weights,
                                      .fingerprint = fingerprint_,
                                      .pool = options_.pool,
+                                     .comm = options_.comm,
                                      .layout = options_.layout};
   MOESAIC_ASSIGN(trace::TokenWriter writer,
                  trace::TokenWriter::open(files_, options_.output, writer_shape, options));
@@ -138,7 +140,7 @@ void Output::abandon() {
   if (writer_ == nullptr || finished_) return;
   writer_.reset();
   // The error that brought us here is the one to report, not a failure to tidy up after it.
-  static_cast<void>(files_.remove_all(options_.output + ".partial"));
+  if (options_.comm->is_root()) static_cast<void>(files_.remove_all(options_.output + ".partial"));
 }
 
 Status Output::check_ids(const std::string& where, std::span<const ExpertId> experts) {
@@ -157,18 +159,13 @@ Status Output::check_ids(const std::string& where, std::span<const ExpertId> exp
   return {};
 }
 
-void Output::note_domain(const std::string& domain) {
-  if (std::find(domains_.begin(), domains_.end(), domain) == domains_.end()) domains_.push_back(domain);
-}
+std::uint64_t Output::tokens() const { return writer_ != nullptr ? writer_->tokens() : tokens_; }
 
 Status Output::add_request(const std::string& where, trace::RequestRecord record,
                            std::span<const ExpertId> experts, std::span<const float> weights) {
   MOESAIC_CHECK(writer_ != nullptr);
   MOESAIC_TRY(check_ids(where, experts));
   if (!options_.domain.empty()) record.domain = options_.domain;
-  note_domain(record.domain);
-  ++requests_;
-  tokens_ += std::uint64_t{record.prefill_tokens} + record.decode_tokens;
   if (skip_ > 0) {  // stored by the interrupted run; only counted again
     --skip_;
     return {};
@@ -180,7 +177,6 @@ Status Output::add_anonymous(const std::string& where, std::uint64_t tokens,
                              std::span<const ExpertId> experts, std::span<const float> weights) {
   MOESAIC_CHECK(writer_ != nullptr);
   MOESAIC_TRY(check_ids(where, experts));
-  tokens_ += tokens;
   if (skip_ > 0) {
     --skip_;
     return {};
@@ -188,8 +184,48 @@ Status Output::add_anonymous(const std::string& where, std::uint64_t tokens,
   return writer_->add_anonymous(tokens, experts, weights);
 }
 
+Status Output::share() {
+  if (options_.comm->size() == 1) return {};
+  rounds_.push_back(std::exchange(anomalies_, {}));
+  return writer_ != nullptr ? writer_->share() : Status();
+}
+
+/// At the root: the anomalies of all ranks in the order in which one rank would have met them.
+Status Output::gather_anomalies() {
+  comm::Packer parcel;
+  for (const Anomalies& round : rounds_) {
+    parcel.put(std::uint64_t{round.list().size()});
+    for (const trace::Anomaly& anomaly : round.list()) {
+      parcel.put_text(anomaly.kind);
+      parcel.put_text(anomaly.what);
+      parcel.put(anomaly.count);
+    }
+  }
+  MOESAIC_ASSIGN(const std::vector<comm::Bytes> all, comm::gather(*options_.comm, parcel.take()));
+  std::vector<comm::Unpacker> ranks(all.begin(), all.end());
+  for (std::size_t round = 0; round < rounds_.size(); ++round) {
+    for (comm::Unpacker& theirs : ranks) {
+      for (auto left = theirs.get<std::uint64_t>(); left > 0; --left) {
+        const std::string kind = theirs.get_text(), what = theirs.get_text();
+        anomalies_.add(kind, what, theirs.get<std::uint64_t>());
+      }
+    }
+  }
+  return {};
+}
+
 Status Output::finish_tokens() {
   MOESAIC_CHECK(writer_ != nullptr && !finished_);
+  MOESAIC_TRY(share());
+  MOESAIC_TRY(gather_anomalies());
+  requests_ = writer_->requests().size();
+  domains_ = writer_->requests().domains;
+  tokens_ = writer_->tokens();
+  MOESAIC_ASSIGN(const std::vector<comm::Bytes> all,
+                 options_.comm->all_gather(std::as_bytes(std::span(&experts_seen_, 1))));
+  for (const comm::Bytes& theirs : all) {
+    experts_seen_ = std::max(experts_seen_, comm::Unpacker(theirs).get<std::size_t>());
+  }
   if (tokens_ == 0) {
     return bad_input(fmt::format("{}: the sources hold no token with experts, so there is nothing to import",
                                  fmt::join(provenance_.sources, ", ")));

@@ -38,6 +38,8 @@ class Anomalies {
 /// Largest id + 1 of `experts` (missing ones do not count); 0 when there is none.
 std::size_t experts_seen(std::span<const ExpertId> experts);
 
+/// Of a format that ranks share, each rank has one: open_tokens, share and finish_tokens are collective and
+/// fail on all alike.
 class Output {
  public:
   Output(io::FileSystem& files, const ImportOptions& options, std::string fingerprint,
@@ -63,7 +65,7 @@ class Output {
   Status open_tokens(const ModelShape& shape, trace::IdOrder order = trace::IdOrder::kSet,
                      bool weights = false);
   bool is_open() const { return writer_ != nullptr; }
-  std::uint64_t tokens() const { return tokens_; }
+  std::uint64_t tokens() const;
   /// After bad input: removes what an unfinished token store has written. Other failures keep it, so that
   /// the import can be resumed.
   void abandon();
@@ -73,7 +75,10 @@ class Output {
                      std::span<const float> weights = {});
   Status add_anonymous(const std::string& where, std::uint64_t tokens, std::span<const ExpertId> experts,
                        std::span<const float> weights = {});
-  /// REQUIRES: open_tokens. At least one token, else bad input.
+  /// Collective: what each rank has added and reported since comes after that of the ranks before it
+  /// (trace/writer.hpp). Nothing on one rank.
+  Status share();
+  /// REQUIRES: open_tokens. At least one token, else bad input. Collective.
   Status finish_tokens();
 
   /// Counts stores: writes `store` (its provenance is filled in here). shape.experts must be known.
@@ -83,14 +88,15 @@ class Output {
   void summarise(ImportSummary& summary) const;
 
  private:
+  Status gather_anomalies();
   Status check_ids(const std::string& where, std::span<const ExpertId> experts);
-  void note_domain(const std::string& domain);
 
   io::FileSystem& files_;
   const ImportOptions& options_;
   std::string fingerprint_;
   trace::Provenance provenance_;
   Anomalies anomalies_;
+  std::vector<Anomalies> rounds_;  ///< several ranks: those before each share()
   std::unique_ptr<trace::TokenWriter> writer_;
   std::uint64_t skip_ = 0;  ///< records that an interrupted import already stored
   trace::Kind kind_ = trace::Kind::kTokens;

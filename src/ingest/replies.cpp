@@ -206,6 +206,7 @@ constinit const Importer kSglangGenerate{
     .takes = takes,
     .detect = detect_sglang,
     .run = run_sglang,
+    .shared = true,
 };
 
 constinit const Importer kVllmCompletion{
@@ -214,6 +215,7 @@ constinit const Importer kVllmCompletion{
     .takes = takes,
     .detect = detect_vllm,
     .run = run_vllm,
+    .shared = true,
 };
 
 }  // namespace moesaic::ingest

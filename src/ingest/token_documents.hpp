@@ -1,5 +1,6 @@
 // The loop of every format that holds whole requests in documents: read in bounded batches, parse in
-// parallel, add in order. The result does not depend on the number of threads.
+// parallel, add in order. The result depends neither on the number of threads nor on that of ranks, which
+// parse a batch each and bring its tokens to those that compress them (trace/writer.hpp).
 #pragma once
 
 #include <cstddef>
@@ -43,7 +44,7 @@ using ParseDocument =
     std::function<Result<ParsedDocument>(const Document& document, const ImportOptions& options)>;
 
 /// Imports all documents of `context`. Planes that are all zero in every document of the first batch
-/// are dense layers and left out; one that is not zero later is bad input.
+/// are dense layers and left out; one that is not zero later is bad input. Collective.
 Status import_token_documents(ImportContext& context, const ParseDocument& parse);
 
 }  // namespace moesaic::ingest

@@ -29,9 +29,10 @@ PieceBuffer::PieceBuffer(std::size_t layers, std::size_t top_k, std::size_t piec
       order_(order),
       has_weights_(weights) {}
 
-std::size_t PieceBuffer::fill(std::span<const ExpertId> experts, std::span<const float> weights) {
+std::size_t PieceBuffer::fill(std::size_t tokens, std::span<const ExpertId> experts,
+                              std::span<const float> weights) {
   const std::size_t width = layers_ * top_k_;
-  const std::size_t taken = std::min(experts.size() / width, piece_tokens_ - tokens_);
+  const std::size_t taken = std::min(tokens, piece_tokens_ - tokens_);
   const auto count = static_cast<std::ptrdiff_t>(taken * width);
   experts_.insert(experts_.end(), experts.begin(), experts.begin() + count);
   if (has_weights_) weights_.insert(weights_.end(), weights.begin(), weights.begin() + count);

@@ -28,8 +28,9 @@ class PieceBuffer {
   std::size_t tokens() const { return tokens_; }
   bool full() const { return tokens_ == piece_tokens_; }
 
-  /// Takes leading tokens of experts (and weights) [n, L, k] until it is full; returns how many.
-  std::size_t fill(std::span<const ExpertId> experts, std::span<const float> weights);
+  /// Takes leading tokens of experts (and weights) [tokens, L, k] until it is full; returns how many. L may
+  /// be 0: then it counts.
+  std::size_t fill(std::size_t tokens, std::span<const ExpertId> experts, std::span<const float> weights);
 
   /// Encodes what is there, padded to a whole piece, and empties the buffer. One entry a layer each;
   /// `weights` stays empty without weights. Ids of a token are sorted with IdOrder::kSet, missing ones

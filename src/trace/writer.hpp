@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "comm/comm.hpp"
 #include "core/ids.hpp"
 #include "core/model_shape.hpp"
 #include "core/result.hpp"
@@ -35,7 +36,8 @@ struct WriterOptions {
   /// Names the sources and the options that shape the result. A "<path>.partial/" of the same
   /// fingerprint is resumed; one of another is an error unless `force` (then it is removed).
   std::string fingerprint{};
-  ThreadPool* pool = nullptr;  ///< compresses shards in parallel; nullptr = on the caller
+  ThreadPool* pool = nullptr;            ///< compresses shards in parallel; nullptr = on the caller
+  comm::Comm* comm = &comm::one_rank();  ///< the ranks that write one store together
   StoreLayout layout{};
 };
 
@@ -53,6 +55,13 @@ struct RequestRecord {
 /// the journal when it is full. Memory: one piece of all layers and one compressed shard, beside the request
 /// table. The bytes depend neither on the pool nor on interruptions. Not thread-safe. After an error every
 /// later call fails; what the journal holds is kept for the next run.
+///
+/// Several ranks (options.comm): each adds its own stretch of records, then all call share(): lengths are
+/// exchanged first, and every rank's records come to lie after those of the ranks before it. Layers are
+/// divided over the ranks, which compress them; shard s is written by rank s mod n; the root keeps requests
+/// and journal, and renames. open(), share() and finish() are collective and fail on all ranks alike; bytes
+/// do not depend on the number of ranks, nor must the run that takes up another have as many.
+/// Memory of a rank beside the request table (root): what was added since the last share(), twice.
 class TokenWriter {
  public:
   /// Errors: the store exists (without force), a partial store of another fingerprint, shape or options.
@@ -64,11 +73,13 @@ class TokenWriter {
   ~TokenWriter();
 
   /// How many add_*() calls of an interrupted run are wholly on disk: a resumed import skips that many
-  /// (their sources need not be read) and then goes on adding.
+  /// (their sources need not be read) and then goes on adding. Several ranks add all: 0.
   std::uint64_t records_to_skip() const;
 
-  /// Tokens added so far, those to skip among them.
+  /// Tokens added so far, those to skip among them; by all ranks, as of the last share().
   std::uint64_t tokens() const;
+  /// The requests added so far, those to skip among them. At the root; elsewhere empty.
+  const RequestTable& requests() const;
 
   /// Adds one request with its experts [prefill + decode, L, k] (kMissingExpert where missing) and, when
   /// options.weights, weights of the same shape. Ids >= shape.experts are an error.
@@ -77,7 +88,9 @@ class TokenWriter {
   /// Adds `tokens` tokens without a request.
   Status add_anonymous(std::uint64_t tokens, std::span<const ExpertId> experts,
                        std::span<const float> weights = {});
-  /// Writes what is left, metadata and the request table, and renames. `experts`: the final E.
+  /// Collective: brings what every rank has added to its place. Nothing on one rank.
+  Status share();
+  /// Writes what is left, metadata and the request table, and renames. `experts`: the final E. Collective.
   Status finish(std::size_t experts, const Provenance& provenance);
 
  private:

@@ -201,6 +201,101 @@ class SharedWork(WithSample):
         self.assertFalse(out.exists())
 
 
+def files_of(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+class Import(WithSample):
+    """Several ranks import one store: the bytes of one rank, or nothing."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp())
+        cls.sources = cls.folder / "requests"
+        done = run("python3", source / "scripts/make_corpus.py", cls.sources, "--gib", "0.12", "--largest-mib", "2")
+        assert done.returncode == 0, done.stderr
+        cls.alone = cls.folder / "alone.zarr"
+        done = run(moesaic, "import", cls.sources, "-o", cls.alone)
+        assert done.returncode == 0, done.stderr
+        cls.said = done.stdout
+
+    def setUp(self):
+        self.out = self.folder / "out.zarr"
+        for path in (self.out, self.partial()):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def partial(self):
+        return self.out.with_name(self.out.name + ".partial")
+
+    def rows(self, text):
+        """What is said, but for the store's own name and the width of the table."""
+        return [line.split() for line in text.splitlines() if not line.startswith(("store", "---"))]
+
+    def imported(self, n, *words):
+        return ranks(n, "import", *(words or [self.sources]), "--threads", 1, "-o", self.out)
+
+    def test_the_store_and_what_is_said_are_those_of_one_rank(self):
+        for n in (1, 2, 3):
+            done = self.imported(n)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(files_of(self.out), files_of(self.alone), f"{n} ranks")
+            self.assertEqual(self.rows(done.stdout), self.rows(self.said))
+            shutil.rmtree(self.out)
+
+    def test_an_existing_store_is_refused_once_and_kept(self):
+        shutil.copytree(self.alone, self.out)
+        self.one_message(self.imported(2), 2, "exists already")
+        self.assertEqual(files_of(self.out), files_of(self.alone))
+
+    def test_a_damaged_document_is_one_message_and_leaves_nothing(self):
+        broken = self.folder / "broken"
+        shutil.rmtree(broken, ignore_errors=True)
+        shutil.copytree(self.sources, broken)
+        last = sorted(broken.rglob("*.json"))[-1]
+        last.write_bytes(last.read_bytes()[:-200])
+        self.one_message(self.imported(2, broken), 2, last.name)
+        self.assertFalse(self.out.exists() or self.partial().exists())
+
+    def test_a_format_that_one_rank_reads_is_said_to_be(self):
+        counts = self.folder / "counts.csv"
+        counts.write_text("layer,expert,count\n1,0,5\n1,1,7\n")
+        done = self.imported(2, counts)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("one rank read these sources", done.stderr)
+        self.assertTrue(self.out.exists())
+
+    def test_a_full_disk_is_one_message_and_no_store(self):
+        small = self.folder / "small"
+        small.mkdir(exist_ok=True)
+        if os.geteuid() != 0 or run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small).returncode != 0:
+            self.skipTest("needs the right to mount a small tmpfs")
+        try:
+            done = ranks(2, "import", self.sources, "--threads", 1, "-o", small / "full.zarr")
+            self.one_message(done, 3, "full.zarr.partial", "No space left")
+            self.assertFalse((small / "full.zarr").exists())
+        finally:
+            run("umount", small)
+
+    def test_a_killed_rank_leaves_no_store_and_another_run_makes_it(self):
+        job = subprocess.Popen(["mpirun", "-n", "2", "--oversubscribe", moesaic_mpi, "import", self.sources, "--threads",
+                                "1", "-o", self.out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while not self.partial().exists() and job.poll() is None and time.monotonic() < deadline:
+            pass
+        children = [int(c) for c in pathlib.Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()]
+        victims = [c for c in children if "moesaic-mpi" in pathlib.Path(f"/proc/{c}/comm").read_text()]
+        self.assertEqual(len(victims), 2)
+        os.kill(victims[1], 9)
+        _, err = job.communicate(timeout=120)
+        self.assertNotEqual(job.returncode, 0)
+        self.assertIn("signal 9", err)
+        self.assertLessEqual(len(ours(err)), 1, err)
+        self.assertFalse(self.out.exists())
+        done = self.imported(2)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(files_of(self.out), files_of(self.alone))
+
+
 class PublicTraces(unittest.TestCase):
     """gpt-oss and Llama-4 on 4 nodes x 2 GPUs: a bounded number of requests."""
 
