@@ -95,6 +95,8 @@ std::string table_of(const replay::Report& report, std::int64_t predicted) {
   table.add({"combine", fmt::format("{:.3f} s", seconds.combine)});
   table.add({"waiting for the slowest", fmt::format("{:.3f} s", seconds.wait)});
   table.add({"dispatch + combine, slowest rank", fmt::format("{:.3f} s", seconds.slowest_dispatch_combine)});
+  table.add(
+      {"experts a GPU's micro-batch asks for, all layers", fmt::format("{:.1f}", report.asked_experts())});
   table.add({"outputs compared", fmt::format("{} tokens", report.checked_tokens)});
   table.add({"largest error", fmt::format("{:.3g}", report.max_abs_error())});
   return table.text();
@@ -106,6 +108,8 @@ Json json_of(const Options& options, const replay::Report& report, const Predict
   json["plan"] = options.plan;
   json["trace"] = options.trace;
   json["requests"] = work.on;
+  json["micro_batches"] = options.choice.micro_batches;
+  json["batch_requests"] = options.choice.batch_requests;
   json["predicted_inter_node_bytes"] = predicted.total_inter();
   json["predicted_intra_node_bytes"] = predicted.total_intra();
   json["predicted_inter_node_bytes_by_layer"] = Json::Array(predicted.inter.begin(), predicted.inter.end());
@@ -137,6 +141,11 @@ Status judge(const replay::Report& report, const PredictedBytes& predicted) {
 Status run(Context& context, const Options& options) {
   comm::Comm& comm = context.comm;
   if (!options.html.empty()) MOESAIC_TRY(report::can_render());
+  if (options.choice.micro_batches == "grouped" && options.choice.batch_requests < 2) {
+    return bad_input(
+        "--micro-batches grouped: a group of one request shares nothing; give --batch-requests, from 2 to "
+        "64.");
+  }
   const auto inputs = open_inputs(context, options);
   MOESAIC_TRY(comm::agree(comm, inputs));
   MOESAIC_ASSIGN(const replay::Options replayed, replay_options(options, inputs->plan, inputs->trace));
@@ -196,6 +205,16 @@ void add_replay(CLI::App& app, Context& context) {
   command->add_option("--batch-tokens", options->batch_tokens, "Tokens of one GPU in a micro-batch")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--micro-batches", options->choice.micro_batches,
+                   "Which requests run in step: fifo, or grouped (those that share experts)")
+      ->check(CLI::IsMember({"fifo", "grouped"}))
+      ->capture_default_str();
+  command
+      ->add_option("--batch-requests", options->choice.batch_requests,
+                   "Requests of a home that run in step, their tokens by turns (grouped: 2 to 64)")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
   command
       ->add_option("--check-tokens", options->check_tokens,
                    "Tokens a GPU and layer whose output is compared with the reference")

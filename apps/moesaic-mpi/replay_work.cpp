@@ -3,13 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 #include "comm/parcel.hpp"
 #include "core/selection.hpp"
 #include "evaluate/selected_tokens.hpp"
 #include "evaluate/unseen_homes.hpp"
+#include "grouping/micro_batches.hpp"
 #include "grouping/online_homes.hpp"
+#include "signature/prediction.hpp"
 #include "traffic/score.hpp"
 
 namespace moesaic::app {
@@ -34,6 +37,43 @@ Result<Homes> homes_of(const artifact::Plan& plan, const evaluate::SelectedToken
   ThreadPool pool(1);  // the other ranks of this machine have its other cores
   return evaluate::unseen_homes(tokens, assigner, topology, plan.attention,
                                 {.mode = mode, .slack = choice.home_slack}, pool);
+}
+
+/// Which requests of a home run in step: `choice.batch_requests` at a time as they come, or those that what
+/// they are predicted to activate lets share experts.
+Status group_requests(const evaluate::SelectedTokens& tokens, const ReplayChoice& choice,
+                      const std::vector<std::size_t>& request_of_span,
+                      std::vector<replay::RequestSpan>& spans) {
+  const ModelShape& shape = tokens.source().shape();
+  const std::size_t cells = shape.layers.size() * shape.experts;
+  const bool grouped = choice.micro_batches == "grouped";
+  std::vector<float> usage;
+  if (grouped) {
+    ThreadPool pool(1);
+    MOESAIC_ASSIGN(usage, tokens.usage(evaluate::Part::kPredict, pool));
+  }
+  const signature::Predictor predictor = signature::uniform_predictor(shape);
+  signature::PredictionScratch scratch(predictor);
+  std::map<HomeId, std::vector<std::size_t>> homes;
+  for (std::size_t s = 0; s < spans.size(); ++s) homes[spans[s].home].push_back(s);
+  for (const auto& [home, members] : homes) {
+    std::vector<float> probabilities(grouped ? members.size() * cells : 0);
+    for (std::size_t i = 0; grouped && i < members.size(); ++i) {
+      const auto counts = std::span(usage).subspan(request_of_span[members[i]] * cells, cells);
+      const double rows = std::accumulate(counts.begin(), counts.end(), 0.0);
+      const auto seen =
+          static_cast<std::size_t>(rows / static_cast<double>(shape.layers.size() * shape.top_k));
+      signature::predict(predictor, counts, seen, std::span(probabilities).subspan(i * cells, cells),
+                         scratch);
+    }
+    const auto batches =
+        grouped ? grouping::micro_batches(probabilities, cells, {.requests = choice.batch_requests})
+                : grouping::fifo_micro_batches(members.size(), choice.batch_requests);
+    for (std::size_t b = 0; b < batches.size(); ++b) {
+      for (const std::uint32_t i : batches[b]) spans[members[i]].group = static_cast<std::uint32_t>(b);
+    }
+  }
+  return {};
 }
 
 Result<ReplayWork> choose(const artifact::Plan& plan, const trace::Trace& trace, const ReplayChoice& choice) {
@@ -67,14 +107,19 @@ Result<ReplayWork> choose(const artifact::Plan& plan, const trace::Trace& trace,
                     trace.path(), set, name(tokens.choice().phase)));
   }
   MOESAIC_ASSIGN(const Homes homes, homes_of(plan, tokens, choice, work.said));
-  for (const traffic::Segment& segment : tokens.segments(homes.of_request)) {
+  std::vector<std::size_t> request_of_span;
+  const std::vector<traffic::Segment> segments = tokens.segments(homes.of_request);
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    const traffic::Segment& segment = segments[i];
     if (segment.count == 0) continue;
+    request_of_span.push_back(i);
     work.spans.push_back({.request = segment.request,
                           .home = segment.home,
                           .position = segment.position,
                           .store_token = trace.requests().start[segment.request] + segment.position,
                           .count = segment.count});
   }
+  MOESAIC_TRY(group_requests(tokens, choice, request_of_span, work.spans));
   work.on = fmt::format("{} {} requests of {} trace", work.spans.size(), set,
                         own_trace ? "the plan's own" : "another");
   return work;

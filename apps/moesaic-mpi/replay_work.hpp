@@ -20,6 +20,8 @@ struct ReplayChoice {
   std::string assign = "after-prefill";
   double home_slack = 0.1;
   std::size_t limit = 0;  ///< first requests in arrival order; 0 = all
+  std::string micro_batches = "fifo";
+  std::size_t batch_requests = 1;  ///< of a home that run in step
 };
 
 struct ReplayWork {

@@ -57,6 +57,7 @@ Json to_json(const Report& report) {
   out["hosts"] = std::move(hosts);
   out["measured_inter_node_bytes"] = report.inter_node_bytes();
   out["measured_intra_node_bytes"] = report.intra_node_bytes();
+  out["asked_experts_per_gpu_and_batch"] = report.asked_experts();
   out["checked_tokens"] = report.checked_tokens;
   out["max_abs_error"] = report.max_abs_error();
   out["tolerance_of_largest"] = tolerance(report.options.wire);
@@ -78,6 +79,7 @@ Json to_json(const Report& report) {
     one["node_to_node_bytes"] = matrix(node_matrix(layer, report.topology), report.topology.nodes);
     one["rows"] = layer.rows;
     one["distinct_experts_per_gpu_and_batch"] = layer.distinct_experts;
+    one["asked_experts_per_gpu_and_batch"] = layer.asked_experts;
     one["max_abs_error"] = layer.max_abs_error;
     one["max_abs_reference"] = layer.max_abs_reference;
     one["seconds"] = seconds_json(layer.seconds);

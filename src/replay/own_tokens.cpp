@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 namespace moesaic::replay {
 namespace {
@@ -48,17 +49,25 @@ std::vector<Token> own_tokens(std::span<const RequestSpan> requests, const Topol
     for (std::uint64_t j = 0; j < span.count; ++j) {
       const std::uint64_t position = span.position + j;
       if (topology.source_gpu(span.home, position, attention) != gpu) continue;
-      tokens.push_back({span.request, position, span.store_token + j});
+      tokens.push_back({.request = span.request,
+                        .position = position,
+                        .store_token = span.store_token + j,
+                        .group = span.group,
+                        .step = j});
     }
   }
   return tokens;
 }
 
-std::vector<std::vector<std::uint32_t>> fifo_batches(std::size_t tokens, std::size_t size) {
+std::vector<std::vector<std::uint32_t>> micro_batches(std::span<const Token> tokens, std::size_t size) {
+  std::vector<std::uint32_t> order(tokens.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::ranges::stable_sort(order, {},
+                           [&](std::uint32_t t) { return std::pair(tokens[t].group, tokens[t].step); });
   std::vector<std::vector<std::uint32_t>> batches;
-  for (std::size_t t = 0; t < tokens; ++t) {
-    if (t % size == 0) batches.emplace_back();
-    batches.back().push_back(static_cast<std::uint32_t>(t));
+  for (std::size_t begin = 0; begin < order.size(); begin += size) {
+    const auto from = order.begin() + static_cast<std::ptrdiff_t>(begin);
+    batches.emplace_back(from, from + static_cast<std::ptrdiff_t>(std::min(size, order.size() - begin)));
   }
   return batches;
 }

@@ -15,27 +15,31 @@
 
 namespace moesaic::replay {
 
-/// The tokens of one request that are replayed. Requests come in arrival order.
+/// The tokens of one request that are replayed. Requests come in arrival order, in which replicas are chosen.
 struct RequestSpan {
   std::uint32_t request = 0;  ///< store index
   HomeId home{};
   std::uint64_t position = 0;     ///< of the first token in its request, prefill first
   std::uint64_t store_token = 0;  ///< of the first token
   std::uint64_t count = 0;
+  std::uint32_t group = 0;  ///< requests of a home with the same number run in step, groups in their order
 };
 
 struct Token {
   std::uint32_t request = 0;
   std::uint64_t position = 0;
   std::uint64_t store_token = 0;
+  std::uint32_t group = 0;
+  std::uint64_t step = 0;  ///< of its request's replayed tokens
 };
 
 /// Tokens at home on `gpu`, in the order of `requests`.
 std::vector<Token> own_tokens(std::span<const RequestSpan> requests, const Topology& topology,
                               Attention attention, GpuId gpu);
 
-/// First in, first out: `tokens` cut into batches of at most `size`, each a list of positions.
-std::vector<std::vector<std::uint32_t>> fifo_batches(std::size_t tokens, std::size_t size);
+/// Tokens group by group, in a group step by step, cut into batches of at most `size`, each a list of
+/// positions.
+std::vector<std::vector<std::uint32_t>> micro_batches(std::span<const Token> tokens, std::size_t size);
 
 /// What each own token asks for in one layer: [tokens, k] experts, gates and serving GPUs.
 struct LayerRouting {

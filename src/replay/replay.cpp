@@ -17,7 +17,7 @@ namespace {
 struct RankLayer {
   Arrived arrived;
   std::vector<StepTimes> times;  ///< [batches]
-  std::int64_t rows = 0, distinct = 0, checked = 0;
+  std::int64_t rows = 0, distinct = 0, asked = 0, filled = 0, checked = 0;
   double max_abs_error = 0, max_abs_reference = 0;
 };
 
@@ -30,6 +30,8 @@ void each_field(Layer& layer, const Each& each) {
   each(layer.times);
   each(layer.rows);
   each(layer.distinct);
+  each(layer.asked);
+  each(layer.filled);
   each(layer.checked);
   each(layer.max_abs_error);
   each(layer.max_abs_reference);
@@ -73,6 +75,12 @@ LayerReport join(LayerId id, std::span<const RankLayer> ranks, const Topology& t
     report.max_abs_error = std::max(report.max_abs_error, ranks[to].max_abs_error);
     report.max_abs_reference = std::max(report.max_abs_reference, ranks[to].max_abs_reference);
   }
+  std::int64_t asked = 0, filled = 0;
+  for (const RankLayer& rank : ranks) {
+    asked += rank.asked;
+    filled += rank.filled;
+  }
+  report.asked_experts = static_cast<double>(asked) / static_cast<double>(std::max<std::int64_t>(1, filled));
   report.distinct_experts /= static_cast<double>(n * std::max<std::size_t>(1, batches));
   for (std::size_t b = 0; b < batches; ++b) {
     std::int64_t dispatch = 0, combine = 0;
@@ -96,7 +104,7 @@ class Replayer {
         comm_(comm),
         gpu_(GpuId(comm.rank())),
         tokens_(own_tokens(requests, plan.placement.topology(), plan.attention, gpu_)),
-        batches_(fifo_batches(tokens_.size(), options.batch_tokens)),
+        batches_(micro_batches(tokens_, options.batch_tokens)),
         stepper_(plan.placement.topology(), options, comm, clock) {}
 
   /// Ranks with fewer tokens take part in the last micro-batches with none.
@@ -145,12 +153,20 @@ class Replayer {
         stepper_.run({.hidden = hidden, .k = routing.k, .experts = chosen, .gates = gates, .gpus = gpus},
                      experts));
     out.rows += static_cast<std::int64_t>(result.rows);
+    out.asked += distinct_of(chosen);
+    out.filled += batch.empty() ? 0 : 1;
     out.distinct += static_cast<std::int64_t>(result.distinct);
     out.times.push_back(result.times);
     for (std::size_t i = 0; i < batch.size(); ++i) {
       if (is_checked(batch[i])) check(layer, routing, batch[i], i, hidden, result.combined, out);
     }
     return {};
+  }
+
+  static std::int64_t distinct_of(std::vector<ExpertId> experts) {
+    std::erase(experts, kMissingExpert);
+    std::ranges::sort(experts);
+    return std::ranges::unique(experts).begin() - experts.begin();
   }
 
   /// Evenly over the rank's tokens.
@@ -219,6 +235,11 @@ std::int64_t Report::inter_node_bytes() const {
 std::int64_t Report::intra_node_bytes() const {
   std::int64_t sum = 0;
   for (const LayerReport& layer : layers) sum += layer.intra_node_bytes(topology);
+  return sum;
+}
+double Report::asked_experts() const {
+  double sum = 0;
+  for (const LayerReport& layer : layers) sum += layer.asked_experts;
   return sum;
 }
 Seconds Report::seconds() const {

@@ -38,6 +38,7 @@ struct LayerReport {
   std::int64_t control_inter_node_bytes = 0;    ///< ids, gates and counts that crossed nodes
   Seconds seconds = {};
   double distinct_experts = 0;  ///< that a GPU runs in a micro-batch, mean
+  double asked_experts = 0;     ///< that a GPU's own tokens of a micro-batch activate, mean of those with any
   std::int64_t rows = 0;
   double max_abs_error = 0;      ///< of the outputs compared
   double max_abs_reference = 0;  ///< the largest of them
@@ -58,6 +59,7 @@ struct Report {
 
   std::int64_t inter_node_bytes() const;
   std::int64_t intra_node_bytes() const;
+  double asked_experts() const;  ///< of all layers
   Seconds seconds() const;
   double max_abs_error() const;
   /// What max_abs_error may be: see tolerance().

@@ -86,6 +86,23 @@ class Replay(WithSample):
                         self.assertTrue(result["within_tolerance"])
                         self.assertGreater(result["checked_tokens"], 0)
 
+    def test_requests_that_share_experts_in_step_ask_for_fewer_and_move_the_same_bytes(self):
+        results = {}
+        for picked in ("fifo", "grouped"):
+            done, out = self.replay(more=["--micro-batches", picked, "--batch-requests", 8, "--batch-tokens", 8,
+                                          "--requests", "all", "--assign", "random"])
+            self.assertEqual(done.returncode, 0, done.stderr)
+            results[picked] = json.loads(out.read_text())
+        fifo, grouped = results["fifo"], results["grouped"]
+        self.assertEqual(fifo["measured_inter_node_bytes"], grouped["measured_inter_node_bytes"])
+        self.assertEqual(fifo["batches"], grouped["batches"])
+        self.assertLess(grouped["asked_experts_per_gpu_and_batch"], fifo["asked_experts_per_gpu_and_batch"])
+
+    def test_a_group_of_one_is_refused(self):
+        done, out = self.replay(more=["--micro-batches", "grouped"])
+        self.one_message(done, 2, "--batch-requests")
+        self.assertFalse(out.exists())
+
     def test_the_json_fits_its_schema(self):
         try:
             import jsonschema

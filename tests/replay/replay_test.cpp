@@ -231,6 +231,17 @@ TEST(Replay, AMissingShardEndsEveryRankWithOneError) {
   EXPECT_NE(report.error().message.find("c.1.0.0"), std::string::npos) << report.error().message;
 }
 
+TEST(MicroBatches, GoGroupByGroupAndStepByStepInside) {
+  // Requests 0 and 2 run in step, then request 1: (request, step, group).
+  const std::vector<Token> tokens{
+      {.request = 0, .group = 0, .step = 0}, {.request = 0, .group = 0, .step = 1},
+      {.request = 1, .group = 1, .step = 0}, {.request = 1, .group = 1, .step = 1},
+      {.request = 2, .group = 0, .step = 0}, {.request = 2, .group = 0, .step = 1},
+      {.request = 2, .group = 0, .step = 2}};
+  EXPECT_EQ(micro_batches(tokens, 3), (std::vector<std::vector<std::uint32_t>>{{0, 4, 1}, {5, 6, 2}, {3}}));
+  EXPECT_TRUE(micro_batches({}, 3).empty());
+}
+
 TEST(CheckRanks, WantsARankForEveryGpu) {
   std::vector<std::string> said;
   const auto hosts = check_ranks({2, 2}, comm::one_rank(), said);
