@@ -209,6 +209,55 @@ class SharedWork(WithSample):
         self.one_message(done, 2, "exists; give --force")
         self.assertEqual(self.plan.read_bytes(), before)
 
+    def killed(self, *words):
+        """Kills the last of two ranks as soon as it runs; returns what the job then says and its exit code."""
+        job = subprocess.Popen(["mpirun", "-n", "2", "--oversubscribe", moesaic_mpi, *map(str, words)],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        victims, deadline = [], time.monotonic() + 60
+        while len(victims) < 2 and time.monotonic() < deadline and job.poll() is None:
+            victims = []
+            for child in pathlib.Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split():
+                try:
+                    if "moesaic-mpi" in pathlib.Path(f"/proc/{child}/comm").read_text():
+                        victims.append(int(child))
+                except OSError:
+                    continue
+        self.assertEqual(len(victims), 2)
+        os.kill(victims[-1], 9)
+        _, err = job.communicate(timeout=120)
+        return job.returncode, err
+
+    def test_a_killed_rank_leaves_neither_plan_nor_profile(self):
+        out = self.folder / "killed.json"
+        for words in (["plan", self.trace, "--nodes", 2, "--gpus-per-node", 2, "--effort", 50, "-o", out],
+                      ["profile", self.trace, "--json", out]):
+            code, err = self.killed(*words)
+            self.assertNotEqual(code, 0)
+            self.assertIn("signal 9", err)
+            self.assertLessEqual(len(ours(err)), 1, err)
+            self.assertEqual([p.name for p in self.folder.iterdir() if "killed" in p.name], [])
+
+    def test_a_full_disk_is_one_message_and_leaves_neither(self):
+        small = self.folder / "full"
+        small.mkdir(exist_ok=True)
+        if os.geteuid() != 0 or run("mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", small).returncode != 0:
+            self.skipTest("needs the right to mount a small tmpfs")
+        try:
+            (small / "filler").write_bytes(b"x" * 12000)
+            for words in (["plan", self.trace, "--nodes", 2, "--gpus-per-node", 2, "-o", small / "o.json"],
+                          ["profile", self.trace, "--json", small / "o.json"]):
+                self.one_message(ranks(2, *words), 3, "o.json")
+                self.assertEqual([p.name for p in small.iterdir()], ["filler"])
+        finally:
+            run("umount", small)
+
+    def test_a_missing_shard_is_one_message_and_no_profile(self):
+        broken, out = self.folder / "broken-profile.zarr", self.folder / "none.json"
+        shutil.copytree(self.trace, broken)
+        (broken / "experts/c.0.0.0").unlink()
+        self.one_message(ranks(2, "profile", broken, "--json", out), 2, "c.0.0.0")
+        self.assertFalse(out.exists())
+
     def test_a_missing_shard_is_one_message_and_no_plan(self):
         broken, out = self.folder / "broken-plan.zarr", self.folder / "none.json"
         shutil.copytree(self.trace, broken)

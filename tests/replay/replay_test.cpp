@@ -60,7 +60,8 @@ class World {
           {.id = fmt::format("r{}", r), .domain = "", .decode_tokens = c.lengths[r]}, experts,
           c.weights ? std::span<const float>(weights) : std::span<const float>()));
       const auto home = random.below(static_cast<std::uint32_t>(c.topology.homes(c.attention)));
-      spans_.push_back({static_cast<std::uint32_t>(r), HomeId{home}, 0, start, c.lengths[r]});
+      spans_.push_back(
+          {static_cast<std::uint32_t>(r), HomeId{home}, 0, start, c.lengths[r], random.below(3)});
       start += c.lengths[r];
     }
     EXPECT_TRUE(writer->finish(c.experts, {}));
