@@ -24,7 +24,7 @@ struct Context {
 
 /// Runs `command` when the subcommand was chosen and keeps its status.
 template <class Command>
-void run_when_chosen(CLI::App& subcommand, Context& context, Command command) {
+void run_when_chosen(CLI::App& subcommand, Context& context, const Command& command) {
   subcommand.callback([&context, command] { context.status = command(); });
 }
 
@@ -56,6 +56,7 @@ void add_profile(CLI::App& app, Context& context);
 void add_evaluate(CLI::App& app, Context& context);
 void add_compare(CLI::App& app, Context& context);
 void add_export(CLI::App& app, Context& context);
+void add_verify(CLI::App& app, Context& context);
 void add_fit(CLI::App& app, Context& context);
 void add_simulate(CLI::App& app, Context& context);
 void add_microbatch(CLI::App& app, Context& context);

@@ -24,7 +24,7 @@ Status run(Context& context, const Options& options) {
     return bad_input(fmt::format(
         "{}: holds counts; compare needs the tokens of a per-token trace (plan works).", options.trace));
   }
-  MOESAIC_ASSIGN(const Resolved resolved, resolve(options.common, trace));
+  MOESAIC_ASSIGN(const Resolved resolved, resolve(options.common, trace, pool));
   MOESAIC_ASSIGN(const planning::PlaceOptions place, place_options(options.common, resolved, ""));
   MOESAIC_ASSIGN(const planning::Comparison comparison,
                  planning::compare(trace, resolved.split, options.splits, options.algorithms, place,
@@ -65,7 +65,9 @@ void add_compare(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand(
       "compare", "Score several algorithms on the same held-out requests, mean of several splits");
   command->add_option("trace", options->trace, "Trace store")->required();
-  command->add_option("-a,--algorithms", options->algorithms, "Which, see `moesaic algorithms`")
+  command
+      ->add_option("-a,--algorithms", options->algorithms,
+                   "Which, see `moesaic algorithms`; A@B: A at the imbalance that B reaches")
       ->delimiter(',')
       ->capture_default_str();
   command->add_option("--splits", options->splits, "Splits, of seeds --seed, --seed + 1, ...")

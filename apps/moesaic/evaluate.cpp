@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <unordered_set>
 
@@ -89,6 +90,10 @@ Result<Evaluated> evaluate_tokens(Context& context, const Options& options, cons
   } else {
     MOESAIC_ASSIGN(const RequestSet parsed, parse_request_set(set));
     rows = select_requests(trace.requests().id, trace.requests().domain, parsed, plan.source.split_seed);
+    if (own_trace) {  // as the plan was scored
+      MOESAIC_ASSIGN(const std::vector<std::uint32_t> again, recorded_again(trace, pool));
+      std::erase_if(rows, [&](std::uint32_t r) { return std::ranges::binary_search(again, r); });
+    }
   }
   result.in_sample = own_trace && set != "heldout";
   result.on = set + (own_trace ? " requests of the plan's own trace" : " requests of another trace");

@@ -37,7 +37,7 @@ Result<std::optional<cost::StepTime>> read_step(Context& context, const std::str
   const ConfigNode* step = policy != nullptr ? policy->find("step") : nullptr;
   if (step == nullptr) return std::nullopt;
   const auto preset = cost::find_preset(shape.model);
-  MOESAIC_ASSIGN(const cost::StepTime time,
+  MOESAIC_ASSIGN(std::optional<cost::StepTime> time,
                  cost::read_step_time(*step, preset ? **preset : cost::model_presets().front()));
   return time;
 }

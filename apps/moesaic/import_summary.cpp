@@ -83,7 +83,7 @@ Json import_json(const ingest::ImportSummary& summary, const std::string& output
   out["model"] = summary.shape.model;
   out["model_layers"] = summary.shape.model_layers;
   Json::Array layers;
-  for (LayerId layer : summary.shape.layers) layers.push_back(index(layer));
+  for (const LayerId layer : summary.shape.layers) layers.push_back(index(layer));
   out["layers"] = std::move(layers);
   out["experts"] = summary.shape.experts;
   out["top_k"] = summary.shape.top_k;

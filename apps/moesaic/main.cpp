@@ -25,6 +25,7 @@ int run(int argc, char** argv) {
   app::add_evaluate(app, context);
   app::add_compare(app, context);
   app::add_export(app, context);
+  app::add_verify(app, context);
   app::add_import(app, context);
   app::add_algorithms(app, context);
   app::add_fit(app, context);

@@ -212,7 +212,7 @@ Result<artifact::Plan> make(Context& context, const Options& options, ThreadPool
   const auto opened = trace::Trace::open(context.files, options.trace);
   MOESAIC_TRY(comm::agree(context.comm, opened));
   const trace::Trace& trace = *opened;
-  MOESAIC_ASSIGN(Resolved resolved, resolve(options.common, trace));
+  MOESAIC_ASSIGN(Resolved resolved, resolve(options.common, trace, pool));
   said = resolved.said;
   const bool counts = trace.kind() == trace::Kind::kCounts;
   const std::string algorithm = !options.algorithm.empty() ? options.algorithm : counts ? "eplb" : "moesaic";

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "placement/algorithm.hpp"
+#include "trace/identical.hpp"
 
 namespace moesaic::app {
 
@@ -107,7 +108,16 @@ Result<const cost::ModelPreset*> preset_of(const std::string& model, const trace
   return by_name ? *by_name : nullptr;
 }
 
-Result<Resolved> resolve(const PlanOptions& options, const trace::Trace& trace) {
+Result<std::vector<std::uint32_t>> recorded_again(const trace::Trace& trace, ThreadPool& pool) {
+  MOESAIC_ASSIGN(const std::vector<std::uint32_t> first, trace::first_identical(trace, pool));
+  std::vector<std::uint32_t> rows;
+  for (std::uint32_t r = 0; r < first.size(); ++r) {
+    if (first[r] != r) rows.push_back(r);
+  }
+  return rows;
+}
+
+Result<Resolved> resolve(const PlanOptions& options, const trace::Trace& trace, ThreadPool& pool) {
   Resolved resolved;
   resolved.split.topology = {.nodes = options.nodes, .gpus_per_node = options.gpus_per_node};
   MOESAIC_TRY(validate(resolved.split.topology));
@@ -135,6 +145,11 @@ Result<Resolved> resolve(const PlanOptions& options, const trace::Trace& trace) 
                    evaluate::choose_phases(trace, options.phase, options.predict_from));
     if (!options.domains.empty()) {
       MOESAIC_ASSIGN(resolved.split.domains, domain_codes(options.domains, trace));
+    }
+    MOESAIC_ASSIGN(resolved.split.left_out, recorded_again(trace, pool));
+    if (const std::size_t n = resolved.split.left_out.size(); n > 0) {
+      resolved.said.push_back(fmt::format(
+          "{} requests are another one recorded again, token for token: left out of planning and score.", n));
     }
     resolved.split.phase = chosen.phase;
     resolved.split.from = chosen.from;

@@ -8,6 +8,7 @@
 
 #include "core/result.hpp"
 #include "core/selection.hpp"
+#include "core/thread_pool.hpp"
 #include "core/topology.hpp"
 #include "cost/model_preset.hpp"
 #include "dispatch/dispatch.hpp"
@@ -53,6 +54,9 @@ Result<planning::PlaceOptions> place_options(const PlanOptions& options, const R
 
 /// The preset named by --model, else by the trace's own model name; nullptr when there is none.
 Result<const cost::ModelPreset*> preset_of(const std::string& model, const trace::Trace& trace);
-Result<Resolved> resolve(const PlanOptions& options, const trace::Trace& trace);
+/// Rows of the requests that are another one recorded again, token for token: planned on and scored on, they
+/// would flatter a plan. REQUIRES: kTokens.
+Result<std::vector<std::uint32_t>> recorded_again(const trace::Trace& trace, ThreadPool& pool);
+Result<Resolved> resolve(const PlanOptions& options, const trace::Trace& trace, ThreadPool& pool);
 
 }  // namespace moesaic::app

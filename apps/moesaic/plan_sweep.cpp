@@ -126,7 +126,7 @@ Status run_sweep(Context& context, const SweepOptions& sweep, const PlanOptions&
   PlanOptions fitting = options;
   fitting.slots_per_gpu = planning::sweep_slots(
       trace.shape().experts, {.nodes = options.nodes, .gpus_per_node = options.gpus_per_node})[0];
-  MOESAIC_ASSIGN(const Resolved resolved, resolve(fitting, trace));
+  MOESAIC_ASSIGN(const Resolved resolved, resolve(fitting, trace, pool));
   MOESAIC_ASSIGN(planning::PlaceOptions place, place_options(options, resolved, algorithm));
   place.comm = &context.comm;
   MOESAIC_ASSIGN(const std::vector<std::size_t> slots, slots_of(sweep, resolved, trace.shape()));

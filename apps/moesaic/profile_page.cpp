@@ -517,9 +517,7 @@ report::Page profile_page(const Profile& p, const std::string& trace) {
                     .summary = {},
                     .sections = {},
                     .notes = p.cannot};
-  const auto fact = [&](const char* name, std::string value) {
-    page.facts.emplace_back(name, std::move(value));
-  };
+  const auto fact = [&](const char* name, const std::string& value) { page.facts.emplace_back(name, value); };
   fact("MoE layers", std::to_string(p.layers.size()));
   fact("experts a layer", std::to_string(p.experts));
   fact("experts a token", std::to_string(p.top_k));

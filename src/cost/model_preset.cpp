@@ -59,7 +59,7 @@ std::int64_t expert_bytes(const ModelPreset& model, WeightType weights) {
     case WeightType::kBf16:
       return 2 * numbers;
     case WeightType::kFp8:
-      return numbers + 3 * 4 * blocks(model.hidden_size, 128) * blocks(model.expert_intermediate_size, 128);
+      return numbers + 12 * blocks(model.hidden_size, 128) * blocks(model.expert_intermediate_size, 128);
     case WeightType::kMxfp4:
       return numbers / 2 + blocks(static_cast<std::size_t>(numbers), 32);
   }

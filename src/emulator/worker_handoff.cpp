@@ -88,7 +88,6 @@ Task<void> Worker::answer_prefill(Turn& turn) {
   if (config_.eldr_signature && config_.handoff != Handoff::kSglang) {
     parameters["eldr_sig"] = eldr_signature(ask);
   }
-  const std::string key = offer.key;
   if (const Status offered = handoffs_.offer(std::move(offer), loop_.now()); !offered) {
     co_await fail(turn, 400, offered.error().message);
     co_return;
@@ -149,9 +148,8 @@ Task<Status> Worker::take_handoff(const Turn& turn) {
     const Nanoseconds until = loop_.now() + std::chrono::seconds(30);
     Status taken;
     do {
-      const Json copy = request;
-      taken = co_await take_from(*ask.bootstrap_host.as_string(), static_cast<std::uint16_t>(port), copy, ask,
-                                 "");
+      taken = co_await take_from(*ask.bootstrap_host.as_string(), static_cast<std::uint16_t>(port), request,
+                                 ask, "");
     } while (!taken && !turn.gone && loop_.now() < until &&
              taken.error().message.find("unknown") != std::string::npos);
     co_return taken;

@@ -57,11 +57,11 @@ Score combine(std::span<const traffic::LayerTraffic> layers, const Placement& pl
   double node = 0, gpu = 0, jain = 0, active = 0;
   for (std::size_t row = 0; row < layers.size(); ++row) {
     const traffic::LayerTraffic& layer = layers[row];
-    LayerScore one{.layer = placement.layers()[row],
-                   .dedup_node_copies = static_cast<double>(layer.dedup.node) / tokens,
-                   .per_expert_node_copies = static_cast<double>(layer.per_expert.node) / tokens,
-                   .node_max_over_mean = max_over_mean(node_rows(layer.gpu_rows, placement.topology())),
-                   .gpu_max_over_mean = max_over_mean(layer.gpu_rows)};
+    const LayerScore one{.layer = placement.layers()[row],
+                         .dedup_node_copies = static_cast<double>(layer.dedup.node) / tokens,
+                         .per_expert_node_copies = static_cast<double>(layer.per_expert.node) / tokens,
+                         .node_max_over_mean = max_over_mean(node_rows(layer.gpu_rows, placement.topology())),
+                         .gpu_max_over_mean = max_over_mean(layer.gpu_rows)};
     node += one.node_max_over_mean;
     gpu += one.gpu_max_over_mean;
     jain += jain_index(layer.gpu_rows);

@@ -151,7 +151,9 @@ void Proxy::account(Flight& flight) {
     ++metrics.decisions[fmt::format("{},{}", to_string(flight.reason), to_string(flight.source))];
   }
   if (!state_.log.enabled()) return;
-  const auto ms = [](Nanoseconds duration) { return static_cast<double>(duration.count() / 1000) / 1000; };
+  const auto ms = [](Nanoseconds duration) {
+    return static_cast<double>(duration / std::chrono::microseconds(1)) / 1000;
+  };
   Json line;
   line["request_id"] = flight.id;
   if (const std::string* trace = flight.exchange.head().find("traceparent")) line["traceparent"] = *trace;

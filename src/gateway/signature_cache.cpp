@@ -38,7 +38,7 @@ std::shared_ptr<const Usage> SignatureCache::find(std::string_view prompt) {
   return nullptr;
 }
 
-void SignatureCache::insert(std::string_view prompt, std::shared_ptr<const Usage> usage) {
+void SignatureCache::insert(std::string_view prompt, const std::shared_ptr<const Usage>& usage) {
   if (entries_ == 0) return;
   for (const std::uint64_t hash : hashes(prompt)) {
     const auto found = known_.find(hash);

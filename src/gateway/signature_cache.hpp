@@ -27,7 +27,7 @@ class SignatureCache {
 
   /// The usage of the longest known prefix of whole blocks; nullptr when none is known. O(prompt).
   std::shared_ptr<const Usage> find(std::string_view prompt);
-  void insert(std::string_view prompt, std::shared_ptr<const Usage> usage);
+  void insert(std::string_view prompt, const std::shared_ptr<const Usage>& usage);
   std::size_t size() const { return known_.size(); }
 
  private:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/check.hpp"
 #include "core/random.hpp"
@@ -51,7 +52,7 @@ OnlineHomes online_homes(std::span<const double> scores, std::span<const double>
     const double grace = seen > 0 ? options.grace_requests * placed / static_cast<double>(seen) : 0;
     const double least = std::ranges::min(filled);  // admissible whatever rounding says
     std::size_t chosen = homes;
-    double best = -INFINITY;
+    double best = -std::numeric_limits<double>::infinity();
     for (std::size_t home = 0; home < homes; ++home) {
       best = std::max(best, preference(home));
       if (filled[home] > std::max(least, (1 + options.epsilon) * placed + grace / shares[home])) continue;

@@ -17,7 +17,7 @@ std::uint64_t tokens_of(std::span<const double> counts, std::size_t experts, std
   double tokens = 0;
   for (std::size_t begin = 0; begin < counts.size(); begin += experts) {
     double sum = 0;
-    for (double count : counts.subspan(begin, experts)) sum += count;
+    for (const double count : counts.subspan(begin, experts)) sum += count;
     if (begin == 0) tokens = sum;
     if (sum != tokens) return 0;
   }
@@ -111,7 +111,7 @@ Status CountTable::write(Output& output, const std::string& path, trace::CountUn
   const std::size_t width = kept.size() * experts;
   store.counts.reserve(rows_.size() * width);
   for (std::size_t r = 0; r < rows_.size(); ++r) {
-    for (std::size_t plane : kept) {
+    for (const std::size_t plane : kept) {
       const auto from = counts_.begin() + static_cast<std::ptrdiff_t>((r * planes + plane) * experts);
       store.counts.insert(store.counts.end(), from, from + static_cast<std::ptrdiff_t>(experts));
     }

@@ -36,10 +36,10 @@ std::string folder_name(const std::string& path) {
 
 std::string without_packing(std::string_view name) {
   std::string out(name);
-  for (std::string_view suffix : {".tgz", ".txz", ".zip"}) {
+  for (const std::string_view suffix : {".tgz", ".txz", ".zip"}) {
     if (cut_suffix(out, suffix)) return out;
   }
-  for (std::string_view suffix : {".xz", ".zst", ".gz"}) {
+  for (const std::string_view suffix : {".xz", ".zst", ".gz"}) {
     if (cut_suffix(out, suffix)) break;
   }
   cut_suffix(out, ".tar");

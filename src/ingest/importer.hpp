@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "comm/comm.hpp"
+#include "core/engine_map.hpp"
 #include "core/model_shape.hpp"
 #include "core/result.hpp"
 #include "ingest/documents.hpp"
@@ -97,6 +98,7 @@ struct ImportSummary {
   std::uint64_t documents = 0, requests = 0, tokens = 0, count_rows = 0;
   std::vector<std::string> domains;  ///< in order of appearance
   std::vector<trace::Anomaly> anomalies;
+  std::optional<EngineMap> engine_map;  ///< of a dump with physical ids: the last map in it
 };
 
 /// Reads `sources` and writes the store options.output: whole or not at all; an interrupted import

@@ -152,7 +152,7 @@ class Reader {
         return refuse(byte, "a layer twice, expected each once");
       }
       model_layers_ = index(planes_.back()) + 1;
-      for (LayerId layer : element.dense) model_layers_ = std::max(model_layers_, index(layer) + 1);
+      for (const LayerId layer : element.dense) model_layers_ = std::max(model_layers_, index(layer) + 1);
       prefill_ = element.rows;
     } else if (element.rows != 1) {
       return refuse(byte, fmt::format("{} rows in a decode step, expected one", element.rows));

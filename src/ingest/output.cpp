@@ -26,7 +26,7 @@ std::string misfit(const ModelShape& known, const ModelShape& seen, bool layers_
     if (seen.layers.size() == known.layers.size()) return {};
     return fmt::format("{} MoE layers, expected {}", seen.layers.size(), known.layers.size());
   }
-  for (LayerId layer : seen.layers) {
+  for (const LayerId layer : seen.layers) {
     if (!std::binary_search(known.layers.begin(), known.layers.end(), layer)) {
       return fmt::format("experts in layer {}, which is no MoE layer", index(layer));
     }
@@ -48,7 +48,7 @@ void Anomalies::add(std::string_view kind, std::string_view what, std::uint64_t 
 
 std::size_t experts_seen(std::span<const ExpertId> experts) {
   std::size_t seen = 0;
-  for (ExpertId id : experts) {
+  for (const ExpertId id : experts) {
     const std::size_t one_more = id == kMissingExpert ? 0 : index(id) + 1;
     seen = std::max(seen, one_more);
   }
@@ -276,6 +276,7 @@ void Output::summarise(ImportSummary& summary) const {
   summary.count_rows = rows_;
   summary.domains = domains_;
   summary.anomalies = anomalies_.list();
+  summary.engine_map = engine_map_;
 }
 
 }  // namespace moesaic::ingest

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/engine_map.hpp"
 #include "core/ids.hpp"
 #include "core/model_shape.hpp"
 #include "core/result.hpp"
@@ -81,10 +82,13 @@ class Output {
   /// REQUIRES: open_tokens. At least one token, else bad input. Collective.
   Status finish_tokens();
 
+  /// The map of slots that was in force at the end of the dump, where it says.
+  void note_engine_map(EngineMap map) { engine_map_ = std::move(map); }
+
   /// Counts stores: writes `store` (its provenance is filled in here). shape.experts must be known.
   Status counts(trace::CountStore store);
 
-  /// Fills kind, shape, requests, tokens, rows, domains, anomalies.
+  /// Fills kind, shape, requests, tokens, rows, domains, anomalies, the engine's map.
   void summarise(ImportSummary& summary) const;
 
  private:
@@ -104,6 +108,7 @@ class Output {
   std::size_t experts_seen_ = 0;
   std::uint64_t requests_ = 0, tokens_ = 0, rows_ = 0;
   std::vector<std::string> domains_;
+  std::optional<EngineMap> engine_map_;
   bool finished_ = false;
 };
 

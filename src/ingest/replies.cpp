@@ -138,7 +138,7 @@ class ReplyFile {
     if (!routing.all_layers) return;
     out_.model_layers = planes;
     out_.all_zero.assign(planes, true);
-    for (LayerId layer : routing.moe_layers) out_.all_zero[index(layer)] = false;
+    for (const LayerId layer : routing.moe_layers) out_.all_zero[index(layer)] = false;
   }
 
   void note_placeholders(const protocol::RoutedExperts& experts) {

@@ -96,7 +96,10 @@ Status check_same_map(const PhysicalMap& first, const PhysicalMap& now, const st
                   where));
 }
 
-void report_last_map(Output& output) {
+void report_last_map(const PhysicalMap& map, Output& output) {
+  EngineMap engine{.layers = map.layers, .slots = map.slots, .logical = {}};
+  for (const std::uint16_t expert : map.logical) engine.logical.push_back(ExpertId(expert));
+  output.note_engine_map(std::move(engine));
   output.anomalies().add(
       "assumed",
       "Physical ids became logical by the last map of a dump, which is wrong for what was recorded "

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/engine_map.hpp"
 #include "core/ids.hpp"
 #include "core/result.hpp"
 #include "ingest/documents.hpp"
@@ -45,8 +46,8 @@ Result<io::Array> need_tensor(const io::TorchFile& file, const io::PickleValue& 
 /// All dumps of one import must have the same map: counts and ids of several ranks are put together by it.
 Status check_same_map(const PhysicalMap& first, const PhysicalMap& now, const std::string& where);
 
-/// What must be said of every such dump: only its last map is kept.
-void report_last_map(Output& output);
+/// Notes the map as the engine's, and says what must be said of every such dump: only its last map is kept.
+void report_last_map(const PhysicalMap& map, Output& output);
 
 bool takes_torch_file(std::string_view name);
 

@@ -81,7 +81,7 @@ class Reader {
       table.add(row, counts);
       counts = {};
     }
-    report_last_map(context_.output);
+    report_last_map(map_, context_.output);
     return table.write(context_.output, first_);
   }
 

@@ -66,7 +66,7 @@ class Reader {
     if (!context_.output.is_open()) {
       return bad_input(fmt::format("{}: no record with a token, so there is nothing to import", first_));
     }
-    report_last_map(context_.output);
+    report_last_map(map_, context_.output);
     return context_.output.finish_tokens();
   }
 

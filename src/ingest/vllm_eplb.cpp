@@ -38,6 +38,7 @@ class Reader {
       MOESAIC_TRY(context_.documents.load(*document));
       MOESAIC_TRY(read(*document));
     }
+    if (last_map_.slots > 0) context_.output.note_engine_map(std::move(last_map_));
     return table_.write(context_.output, first);
   }
 
@@ -142,13 +143,16 @@ class Reader {
     row.window = window_++;
     MOESAIC_ASSIGN(row.domain, table_.domain(document.folder));
     table_.add(row, counts);
+    last_map_ = {.layers = record.map.rows, .slots = record.map.columns, .logical = {}};
+    for (const double id : record.map.values)
+      last_map_.logical.push_back(ExpertId(static_cast<std::uint16_t>(id)));
     return {};
   }
 
   /// Every expert has at least one slot, so the largest id of a map is E - 1.
   static Result<std::size_t> logical_experts(const CountMatrix& map, const std::string& where) {
     std::size_t experts = 0;
-    for (double id : map.values) {
+    for (const double id : map.values) {
       if (id >= static_cast<double>(map.columns)) {
         return bad_input(fmt::format("{}: p2l_map holds expert {}, expected fewer experts than its {} slots",
                                      where, id, map.columns));
@@ -170,6 +174,7 @@ class Reader {
 
   ImportContext& context_;
   CountTable table_;
+  EngineMap last_map_;
   bool meta_seen_ = false;
   std::uint64_t layers_ = 0;
   std::uint32_t window_ = 0;

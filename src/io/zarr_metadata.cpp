@@ -224,7 +224,7 @@ Result<ZarrArray> parse_array_metadata(std::string_view text, const std::string&
 }
 
 Result<Json> parse_group_metadata(std::string_view text, const std::string& where) {
-  MOESAIC_ASSIGN(Json json, parse_node(text, where, "group"));
+  MOESAIC_ASSIGN(const Json json, parse_node(text, where, "group"));
   const Json* attributes = json.find("attributes");
   return attributes == nullptr ? Json(Json::Object{}) : *attributes;
 }

@@ -22,9 +22,9 @@ using asio::ip::tcp;
 using boost::system::error_code;
 
 constexpr std::size_t kSmallRead = 4096;
-constexpr std::size_t kLargeRead = 64 * 1024;
+constexpr std::size_t kLargeRead = std::size_t{64} * 1024;
 /// Input that nobody asked for yet (pipelined requests); the peer waits beyond it.
-constexpr std::size_t kMaxUnasked = 64 * 1024;
+constexpr std::size_t kMaxUnasked = std::size_t{64} * 1024;
 
 }  // namespace
 

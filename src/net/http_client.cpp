@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <list>
+#include <new>
 #include <optional>
 #include <vector>
 
@@ -112,7 +113,10 @@ struct HttpCall::Impl {
     if (parser.done() && fault == CallFault::kNone && parser.head().keep_alive && connection.is_open() &&
         connection.broken() == Broken::kNot) {
       connection.clear_deadline();
-      pool->keep(pool, std::move(connection));
+      try {
+        pool->keep(pool, std::move(connection));
+      } catch (const std::bad_alloc&) {  // then it closes
+      }
     }
   }
 

@@ -2,13 +2,48 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "placement/algorithm.hpp"
+
 namespace moesaic::planning {
+namespace {
+
+/// "moesaic@metis": an algorithm under the imbalance that another one reaches.
+struct Entry {
+  std::string algorithm, at;
+};
+
+Result<Entry> entry_of(const std::string& text) {
+  const std::size_t at = text.find('@');
+  Entry entry{text.substr(0, at), at == std::string::npos ? "" : text.substr(at + 1)};
+  MOESAIC_TRY(placement::find_algorithm(entry.algorithm));
+  if (!entry.at.empty()) MOESAIC_TRY(placement::find_algorithm(entry.at));
+  return entry;
+}
+
+/// The larger of the node and GPU figures on the planning tokens, mean over layers.
+Result<double> imbalance_of(const Split& split, const PlaceOptions& options,
+                            const evaluate::ScoreOptions& score, ThreadPool& pool) {
+  MOESAIC_ASSIGN(const placement::Solution solution, place(split, options, pool));
+  const Placement* const one[] = {&solution.placement};
+  MOESAIC_ASSIGN(const auto scores,
+                 evaluate::score_placements(split.planned(), split.planned_homes(), one, score, pool));
+  return std::max(scores[0].node_max_over_mean, scores[0].gpu_max_over_mean);
+}
+
+}  // namespace
 
 Result<Comparison> compare(const trace::Trace& trace, const SplitOptions& split_options, std::size_t splits,
                            const std::vector<std::string>& algorithms, const PlaceOptions& options,
                            const evaluate::ScoreOptions& score, ThreadPool& pool,
                            const std::function<void(const std::string&)>& progress) {
   constexpr std::uint64_t kRandomSeeds = 5;
+  std::vector<Entry> entries;
+  for (const std::string& algorithm : algorithms) {
+    MOESAIC_ASSIGN(Entry entry, entry_of(algorithm));
+    entries.push_back(std::move(entry));
+  }
   Comparison comparison;
   for (std::size_t s = 0; s < splits; ++s) {
     progress(fmt::format("split {} of {}: homes", s + 1, splits));
@@ -17,12 +52,16 @@ Result<Comparison> compare(const trace::Trace& trace, const SplitOptions& split_
     MOESAIC_ASSIGN(const Split split, Split::make(trace, seeded, pool));
     std::vector<Placement> placements;
     std::vector<std::size_t> count;
-    for (const std::string& algorithm : algorithms) {
-      progress(fmt::format("split {} of {}: {}", s + 1, splits, algorithm));
-      const std::uint64_t seeds = algorithm == "random" ? kRandomSeeds : 1;
+    for (const Entry& entry : entries) {
+      progress(fmt::format("split {} of {}: {}", s + 1, splits, entry.algorithm));
+      PlaceOptions one = options;
+      if (!entry.at.empty()) {
+        one.algorithm = entry.at;
+        MOESAIC_ASSIGN(one.max_imbalance, imbalance_of(split, one, score, pool));
+      }
+      one.algorithm = entry.algorithm;
+      const std::uint64_t seeds = entry.algorithm == "random" ? kRandomSeeds : 1;
       for (std::uint64_t seed = 0; seed < seeds; ++seed) {
-        PlaceOptions one = options;
-        one.algorithm = algorithm;
         one.seed = options.seed + seed;
         MOESAIC_ASSIGN(placement::Solution solution, place(split, one, pool));
         placements.push_back(std::move(solution.placement));

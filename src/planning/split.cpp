@@ -12,6 +12,7 @@ namespace {
 std::vector<std::uint32_t> requests_of(const trace::RequestTable& table, const SplitOptions& options,
                                        RequestSet set) {
   std::vector<std::uint32_t> rows = select_requests(table.id, table.domain, set, options.seed);
+  std::erase_if(rows, [&](std::uint32_t r) { return std::ranges::binary_search(options.left_out, r); });
   if (!options.domains.empty()) {
     std::erase_if(rows, [&](std::uint32_t r) {
       return std::ranges::find(options.domains, table.domain[r]) == options.domains.end();

@@ -72,7 +72,8 @@ void to_survival(std::span<const float> probabilities, std::span<Survival> out) 
   typedef std::int32_t Ints __attribute__((vector_size(16)));
   const auto step = [&](float p) {
     const float bounded = p > 0 ? (p < 1 ? p : 1.0f) : 0.0f;  // NaN compares false: 0
-    return static_cast<std::size_t>(bounded * kTop + 0.5f);
+    return static_cast<std::size_t>(
+        bounded * kTop + 0.5f);  // NOLINT(bugprone-incorrect-roundings): >= 0, and lround is a call
   };
   const std::size_t whole = out.size() / kLanes * kLanes;
   for (std::size_t i = 0; i < whole; i += kLanes) {

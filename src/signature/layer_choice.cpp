@@ -37,7 +37,7 @@ Products products(const Space& space, const CountsView& counts, const Pairs& pai
                std::vector<std::vector<double>>(layers)};
   pool.parallel_for(layers, [&](std::size_t layer) {
     const auto position = static_cast<std::uint32_t>(layer);
-    Space alone = restricted(space, std::span(&position, 1));
+    const Space alone = restricted(space, std::span(&position, 1));
     std::vector<float> values(counts.requests() * alone.experts);
     std::vector<double> squares(counts.requests());
     for (std::size_t r = 0; r < counts.requests(); ++r) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include "artifact/plan.hpp"
@@ -25,7 +26,7 @@ std::string beside(const std::string& file, const std::string& path) {
 
 Result<cost::Picoseconds> price(const ConfigNode& node, std::string_view key) {
   MOESAIC_ASSIGN(const double value, node.number_or(key, 0, 0, kDearest));
-  return cost::Picoseconds(static_cast<std::int64_t>(value * 1000 + 0.5));
+  return cost::Picoseconds(std::llround(value * 1000));
 }
 
 /// Keys that another kind reads: they would do nothing here.

@@ -55,7 +55,7 @@ std::optional<Nanoseconds> parse_timestamp(std::string_view text) {
     }
   }
   std::int64_t fraction = 0, unit = 100'000'000;
-  std::string_view rest = text.substr(kForm.size());
+  const std::string_view rest = text.substr(kForm.size());
   if (!rest.empty() && rest[0] != '.') return std::nullopt;
   for (const char digit : rest.substr(rest.empty() ? 0 : 1)) {
     if (digit < '0' || digit > '9') return std::nullopt;
@@ -65,8 +65,8 @@ std::optional<Nanoseconds> parse_timestamp(std::string_view text) {
   const std::chrono::year_month_day date{std::chrono::year(static_cast<int>(part[0])),
                                          std::chrono::month(part[1]), std::chrono::day(part[2])};
   if (!date.ok() || part[3] > 23 || part[4] > 59 || part[5] > 60) return std::nullopt;
-  const std::int64_t seconds =
-      days_from_civil(part[0], part[1], part[2]) * 86'400 + part[3] * 3'600 + part[4] * 60 + part[5];
+  const std::int64_t seconds = days_from_civil(part[0], part[1], part[2]) * 86'400 +
+                               std::int64_t{part[3]} * 3'600 + std::int64_t{part[4]} * 60 + part[5];
   return Nanoseconds(seconds * 1'000'000'000 + fraction);
 }
 

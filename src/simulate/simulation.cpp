@@ -176,9 +176,8 @@ class Simulation {
     ++result_.arrivals;
     count_in_flight(1);
     measured_in_flight_ += counts(arrival);
-    if (!held_.empty()) {
-      held_.push_back(arrival);
-    } else if (const auto recorded = deck_.draw(arrival.at)) {
+    const auto recorded = held_.empty() ? deck_.draw(arrival.at) : std::nullopt;
+    if (recorded) {
       begin(arrival, *recorded);
     } else {
       held_.push_back(arrival);

@@ -42,7 +42,7 @@ Status commit_store(io::FileSystem& files, const std::string& path, bool force) 
     }
     MOESAIC_TRY(files.rename(path, old));
   }
-  const Status renamed = files.rename(partial_path(path), path);
+  Status renamed = files.rename(partial_path(path), path);
   if (!renamed) {
     if (current.exists) static_cast<void>(files.rename(old, path));  // the first error is the one to tell
     return renamed;

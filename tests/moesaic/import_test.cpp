@@ -111,7 +111,7 @@ void write_corpus(const std::string& folder, std::size_t files, std::size_t toke
 
 TEST(ImportProgram, KilledAtTwentyRandomMomentsItResumesToTheSameBytes) {
   const testing::TemporaryFolder folder;
-  write_corpus(folder / "corpus", 40, 30'000);  // five shards
+  write_corpus(folder / "corpus", 20, 30'000);  // three shards
   const std::vector<std::string> to_whole{"import", folder / "corpus", "-o", folder / "whole.zarr"};
   const auto begin = std::chrono::steady_clock::now();
   const auto whole = run_moesaic(to_whole);
