@@ -156,7 +156,7 @@ std::span<const ExpertId> PlaneMap::rows(const std::vector<ExpertId>& experts,
   scratch.resize(tokens * kept_.size() * k);
   auto out = scratch.begin();
   for (std::size_t t = 0; t < tokens; ++t) {
-    for (std::size_t plane : kept_) {
+    for (const std::size_t plane : kept_) {
       out = std::copy_n(experts.begin() + static_cast<std::ptrdiff_t>((t * planes_.size() + plane) * k), k,
                         out);
     }
