@@ -16,7 +16,7 @@ namespace {
 
 struct Options {
   std::string trace, output, json, layers = "all", transform = "count_idf", requests = "train";
-  std::optional<std::string> phase, predict_from;
+  std::optional<std::string> phase, predict_from, prompts;
   std::size_t decoders = 0, threads = 0;
   std::uint64_t seed = 0;
   bool force = false;
@@ -76,6 +76,16 @@ void print_fit(const Options& options, const planning::RouterFit& fit,
       "cosine {:.3f}\n",
       std::ranges::min(clusters.fitted), std::ranges::max(clusters.fitted), clusters.scored_max_over_mean,
       clusters.cosine);
+  if (fit.prompts) {
+    const planning::PromptScore& score = *fit.prompts;
+    fmt::print(
+        "From the prompt alone ({} texts fitted, {} scored), the decoder that the decode belongs to: {:.1f} "
+        "%;\n"
+        "from the prefill {:.1f} %, the most usual one {:.1f} %; mean cosine of a decode to what was named "
+        "{:.3f}, {:.3f},\n{:.3f}, at best {:.3f}\n",
+        score.fitted, score.scored, 100 * score.accuracy, 100 * score.prefill_accuracy, 100 * score.chance,
+        score.cosine, score.prefill_cosine, score.chance_cosine, score.best_cosine);
+  }
   print_notes(fit.router.notes);
 }
 
@@ -92,6 +102,11 @@ Status run(Context& context, const Options& options) {
     how.phase = phases.phase;
     how.from = phases.from;
     said = std::move(phases.said);
+  }
+  artifact::PromptTexts prompts;
+  if (options.prompts) {
+    MOESAIC_ASSIGN(prompts, artifact::read_prompts(context.files, *options.prompts));
+    how.prompts = &prompts;
   }
   ThreadPool pool(options.threads);
   progress("fitting");
@@ -131,6 +146,8 @@ void add_fit(CLI::App& app, Context& context) {
       ->capture_default_str();
   command->add_option("--predict-from", options->predict_from,
                       "What stands for a prefill: prefill, fraction:F or fraction:F,max:N");
+  command->add_option("--prompts", options->prompts,
+                      "Prompt texts by request id, JSON lines: learn the decoder from the text alone");
   command->add_option("--phase", options->phase,
                       "Tokens to foretell: decode, prefill or all (default: decode where present)");
   command->add_option("--requests", options->requests, "Fit on train (scored on held-out ones) or all")

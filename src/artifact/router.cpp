@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "artifact/assigner_json.hpp"
+#include "artifact/prompt_model_json.hpp"
 #include "core/check.hpp"
 #include "core/limits.hpp"
 #include "io/json.hpp"
@@ -20,6 +21,7 @@ std::string to_json(const Router& router) {
   out["made_by"] = router.made_by;
   out["model"] = shape_json(router.shape);
   out["assigner"] = assigner_json(router.assigner);
+  if (router.prompt_model) out["prompt_model"] = prompt_model_json(*router.prompt_model);
   out["source"] = source_json(router.source);
   out["seed"] = router.seed;
   out["notes"] = std::move(notes);
@@ -34,6 +36,7 @@ Result<Router> parse_router(std::string_view text, const std::string& where) {
   Router router{.made_by = fields.text("made_by"),
                 .shape = read_shape(fields, "model"),
                 .assigner = {},
+                .prompt_model = {},
                 .source = read_source(fields, "source"),
                 .seed = fields.whole("seed", 0, std::numeric_limits<std::uint64_t>::max()),
                 .notes = fields.texts("notes", 10'000),
@@ -43,6 +46,9 @@ Result<Router> parse_router(std::string_view text, const std::string& where) {
   if (fields.ok() && router.assigner.target != signature::Target::kDecoder) {
     fields.fail("assigner.target", json.find("assigner")->find("target"),
                 "decoder; a plan's assigner stays in its plan.json");
+  }
+  if (fields.optional_member("prompt_model") != nullptr) {
+    router.prompt_model = read_prompt_model(fields, "prompt_model", router.shape, router.assigner.targets());
   }
   MOESAIC_TRY(fields.finish());
   return router;

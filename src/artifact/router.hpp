@@ -2,6 +2,7 @@
 // gateway. router.json (schema moesaic.router/1) is its one form on disk.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "core/result.hpp"
 #include "io/files.hpp"
 #include "signature/assigner.hpp"
+#include "signature/prompt_model.hpp"
 
 namespace moesaic::artifact {
 
@@ -21,6 +23,8 @@ struct Router {
   std::string made_by = {};  ///< program and version
   ModelShape shape;          ///< of the counts that the engine reports
   signature::Assigner assigner;
+  /// From a prompt's text to the assigner's targets; absent when it was fitted without texts.
+  std::optional<signature::PromptModel> prompt_model = {};
   PlanSource source = {};
   std::uint64_t seed = 0;
   std::vector<std::string> notes = {};  ///< full sentences for the reader
@@ -29,7 +33,8 @@ struct Router {
   bool operator==(const Router&) const = default;
 };
 
-/// Canonical text with a newline at its end. REQUIRES: a valid assigner to decoders, score an object.
+/// Canonical text with a newline at its end. REQUIRES: a valid assigner to decoders, score an object; a
+/// prompt model of as many groups as the assigner has targets, with usage for the shape.
 std::string to_json(const Router& router);
 
 /// Inverse of to_json. Errors (bad input) name `where`, the key path, what was found and expected.

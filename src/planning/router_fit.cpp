@@ -20,9 +20,10 @@ using signature::Transform;
 
 /// What some requests activated, before and after the decoder is chosen.
 struct Usage {
-  std::size_t layers = 0, experts = 0;
+  std::size_t layers = 0, experts = 0, top_k = 0;
   std::vector<float> prefill{}, decode{};  ///< [requests, L, E]
   std::vector<std::uint32_t> domain{};     ///< [requests]
+  std::vector<std::uint32_t> row{};        ///< [requests] in the request table
   std::size_t left_out = 0;                ///< requests that lack one of the two
 
   signature::CountsView before() const { return {layers, experts, prefill}; }
@@ -34,7 +35,8 @@ struct Usage {
 Result<Usage> read_usage(const trace::Trace& trace, RequestSet set, const RouterFitOptions& options,
                          ThreadPool& pool) {
   const trace::RequestTable& table = trace.requests();
-  Usage usage{.layers = trace.shape().layers.size(), .experts = trace.shape().experts};
+  Usage usage{
+      .layers = trace.shape().layers.size(), .experts = trace.shape().experts, .top_k = trace.shape().top_k};
   std::vector<std::uint32_t> rows = select_requests(table.id, table.domain, set, options.seed);
   usage.left_out = std::erase_if(rows, [&](std::uint32_t r) {
     const TokenSpans spans =
@@ -43,7 +45,10 @@ Result<Usage> read_usage(const trace::Trace& trace, RequestSet set, const Router
   });
   const evaluate::SelectedTokens tokens(
       trace, {.requests = std::move(rows), .phase = options.phase, .from = options.from});
-  for (const std::uint32_t r : tokens.requests()) usage.domain.push_back(table.domain[r]);
+  for (const std::uint32_t r : tokens.requests()) {
+    usage.domain.push_back(table.domain[r]);
+    usage.row.push_back(r);
+  }
   MOESAIC_ASSIGN(usage.prefill, tokens.usage(evaluate::Part::kPredict, pool));
   MOESAIC_ASSIGN(usage.decode, tokens.usage(evaluate::Part::kScore, pool));
   return usage;
@@ -112,6 +117,113 @@ ClusterScore score_clusters(const signature::Assigner& assigner, std::span<const
   return out;
 }
 
+/// Requests of `usage` whose prompt is known.
+struct Prompted {
+  std::vector<std::string_view> text{};
+  std::vector<std::uint32_t> request{};  ///< position in `usage`
+  std::vector<std::uint32_t> group{};    ///< the target nearest to its decode
+};
+
+Prompted prompted(const trace::Trace& trace, const Usage& usage, const signature::Assigner& assigner,
+                  const artifact::PromptTexts& prompts) {
+  Prompted out;
+  const std::vector<double> cosines = signature::scores(assigner, usage.after());
+  const std::size_t targets = assigner.targets();
+  for (std::uint32_t r = 0; r < usage.requests(); ++r) {
+    const auto found = prompts.find(trace.requests().id[usage.row[r]]);
+    if (found == prompts.end()) continue;
+    out.text.push_back(found->second);
+    out.request.push_back(r);
+    out.group.push_back(
+        static_cast<std::uint32_t>(signature::best_target(std::span(cosines).subspan(r * targets, targets))));
+  }
+  return out;
+}
+
+/// [targets, L, E]: mean activations a prefill token of the requests of each group; those of all requests
+/// where a group has none.
+std::vector<float> usage_of_groups(const Usage& usage, const Prompted& of, std::size_t targets) {
+  const std::size_t cells = usage.layers * usage.experts;
+  std::vector<double> sums(targets * cells), all(cells);
+  std::vector<double> tokens(targets);
+  double all_tokens = 0;
+  for (std::size_t i = 0; i < of.request.size(); ++i) {
+    const auto counts = usage.before().request(of.request[i]);
+    // Every token activates k experts of the first layer: their sum is k x tokens.
+    double rows = 0;
+    for (std::size_t expert = 0; expert < usage.experts; ++expert)
+      rows += static_cast<double>(counts[expert]);
+    const double n = rows / static_cast<double>(usage.top_k);
+    for (std::size_t cell = 0; cell < cells; ++cell) {
+      sums[of.group[i] * cells + cell] += static_cast<double>(counts[cell]);
+      all[cell] += static_cast<double>(counts[cell]);
+    }
+    tokens[of.group[i]] += n;
+    all_tokens += n;
+  }
+  std::vector<float> out;
+  for (std::size_t group = 0; group < targets; ++group) {
+    const bool own = tokens[group] > 0;
+    for (std::size_t cell = 0; cell < cells; ++cell) {
+      const double mean =
+          own ? sums[group * cells + cell] / tokens[group] : all[cell] / std::max(all_tokens, 1.0);
+      out.push_back(static_cast<float>(std::clamp(mean, 0.0, 1.0)));
+    }
+  }
+  return out;
+}
+
+PromptScore score_prompts(const signature::PromptModel& model, const signature::Assigner& assigner,
+                          const Prompted& fitted, const Usage& usage, const Prompted& scored) {
+  const std::size_t targets = assigner.targets();
+  std::vector<std::size_t> members(targets);
+  for (const std::uint32_t group : fitted.group) ++members[group];
+  const auto usual = static_cast<std::size_t>(std::ranges::max_element(members) - members.begin());
+  const std::vector<double> before = signature::scores(assigner, usage.before());
+  const std::vector<double> after = signature::scores(assigner, usage.after());
+  PromptScore out{.fitted = fitted.text.size(), .scored = scored.text.size()};
+  const auto count = static_cast<double>(scored.text.size());
+  for (std::size_t i = 0; i < scored.text.size(); ++i) {
+    const auto of = [&](const std::vector<double>& all) {
+      return std::span(all).subspan(scored.request[i] * targets, targets);
+    };
+    const std::size_t by_text = model.group(scored.text[i]), by_prefill = signature::best_target(of(before));
+    const std::size_t truth = scored.group[i];
+    out.accuracy += by_text == truth ? 1 : 0;
+    out.prefill_accuracy += by_prefill == truth ? 1 : 0;
+    out.chance += usual == truth ? 1 : 0;
+    out.cosine += of(after)[by_text];
+    out.prefill_cosine += of(after)[by_prefill];
+    out.chance_cosine += of(after)[usual];
+    out.best_cosine += of(after)[truth];
+  }
+  for (double* sum : {&out.accuracy, &out.prefill_accuracy, &out.chance, &out.cosine, &out.prefill_cosine,
+                      &out.chance_cosine, &out.best_cosine}) {
+    *sum /= count;
+  }
+  return out;
+}
+
+Status add_prompt_model(const trace::Trace& trace, const RouterFitOptions& options, const Usage& fitted,
+                        const Usage& scored, RouterFit& out, ThreadPool& pool) {
+  const signature::Assigner& assigner = out.router.assigner;
+  const Prompted known = prompted(trace, fitted, assigner, *options.prompts);
+  const Prompted unseen = prompted(trace, scored, assigner, *options.prompts);
+  if (known.text.size() < 2 || unseen.text.size() < 2) {
+    return bad_input(
+        fmt::format("{}: of the prompts {} belong to requests that are fitted and {} to requests that are "
+                    "scored, expected at least 2 each; ids must be those of the trace (the first is \"{}\").",
+                    trace.path(), known.text.size(), unseen.text.size(), trace.requests().id.front()));
+  }
+  signature::PromptModel model =
+      signature::fit_prompt_model(known.text, known.group, assigner.targets(), {}, pool);
+  model.cells = fitted.layers * fitted.experts;
+  model.usage = usage_of_groups(fitted, known, assigner.targets());
+  out.prompts = score_prompts(model, assigner, known, scored, unseen);
+  out.router.prompt_model = std::move(model);
+  return {};
+}
+
 template <class T>
 Json::Array numbers(const std::vector<T>& values) {
   return {values.begin(), values.end()};
@@ -132,6 +244,19 @@ Json score_json(const RouterFit& fit, const RouterFitOptions& options) {
     transforms.push_back(std::move(one));
   }
   Json json = Json::Object{};
+  if (fit.prompts) {
+    const PromptScore& score = *fit.prompts;
+    Json& prompts = json["prompts"] = Json::Object{};
+    prompts["requests_fitted"] = score.fitted;
+    prompts["requests_scored"] = score.scored;
+    prompts["accuracy"] = score.accuracy;
+    prompts["prefill_accuracy"] = score.prefill_accuracy;
+    prompts["chance"] = score.chance;
+    prompts["cosine"] = score.cosine;
+    prompts["prefill_cosine"] = score.prefill_cosine;
+    prompts["chance_cosine"] = score.chance_cosine;
+    prompts["best_cosine"] = score.best_cosine;
+  }
   json["transforms"] = std::move(transforms);
   json["in_sample"] = options.fitted_on == RequestSet::kAll;
   json["pairs"] = options.pairs;
@@ -202,6 +327,9 @@ Result<RouterFit> fit_router(const trace::Trace& trace, const RouterFitOptions& 
                          .capacities = signature::equal_shares(options.decoders),
                          .target = signature::Target::kDecoder};
   MOESAIC_TRY(signature::validate(out.router.assigner));
+  if (options.prompts != nullptr) {
+    MOESAIC_TRY(add_prompt_model(trace, options, fitted, scored, out, pool));
+  }
   out.router.source = source_of(trace, options);
   out.router.seed = options.seed;
   out.clusters = score_clusters(out.router.assigner, clusters.cluster_of_item, scored);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "artifact/prompts.hpp"
 #include "artifact/router.hpp"
 #include "core/result.hpp"
 #include "core/selection.hpp"
@@ -35,6 +36,9 @@ struct RouterFitOptions {
   std::uint64_t seed = 0;      ///< of the split, the pairs and k-means++
   std::size_t pairs = 30'000;  ///< random pairs that rho is taken over
   std::size_t starts = 8;      ///< of k-means++
+  /// By request id; requests without one take no part in the prompt model. nullptr: no prompt model. The
+  /// texts live during the call.
+  const artifact::PromptTexts* prompts = nullptr;
 };
 
 /// One transform, layers chosen on fitted requests; figures are of the scored ones.
@@ -53,17 +57,27 @@ struct ClusterScore {
   double cosine = 0;  ///< of a scored request to its nearest prototype, mean
 };
 
+/// How well the decoder that a request's *decode* belongs to is told before it: from its prompt's text, from
+/// its prefill, and by always naming the one most fitted requests belong to.
+struct PromptScore {
+  std::size_t fitted = 0, scored = 0;  ///< requests with a text
+  double accuracy = 0, prefill_accuracy = 0, chance = 0;
+  /// Mean cosine of a scored decode to the prototype that was named; `best`: to its own nearest.
+  double cosine = 0, prefill_cosine = 0, chance_cosine = 0, best_cosine = 0;
+};
+
 struct RouterFit {
   artifact::Router router{};                 ///< its score holds all of the below
   std::vector<TransformScore> transforms{};  ///< every one that counts allow
   ClusterScore clusters{};
+  std::optional<PromptScore> prompts{};
   std::size_t fitted = 0, scored = 0;  ///< requests
 };
 
 /// Requests without tokens to predict from or to foretell take no part. Deterministic at any thread count.
 /// Errors (bad input): a store of counts; gate_probability (needs router weights, tokens give counts);
-/// kFirst beyond the model's layers; fewer fitted requests than decoders; fewer than 2 fitted or scored.
-/// Cost: choose_layers() a transform, and the K-means.
+/// kFirst beyond the model's layers; fewer fitted requests than decoders; fewer than 2 fitted or scored;
+/// prompts of fewer than 2 fitted or scored requests. Cost: choose_layers() a transform, and the K-means.
 Result<RouterFit> fit_router(const trace::Trace& trace, const RouterFitOptions& options, ThreadPool& pool);
 
 }  // namespace moesaic::planning

@@ -43,6 +43,45 @@ TEST(Router, GoesThroughAFileByteByByte) {
   EXPECT_EQ(to_json(*read), to_json(sample_router()));
 }
 
+Router prompted_router() {
+  Router router = sample_router();
+  router.prompt_model = {.features = {.grams = 3, .buckets = 4, .max_bytes = 100},
+                         .bias = {0.25f, 0.75f},
+                         .scale = {0.125f, 0},
+                         .weights = {-128, 127, 0, -1, 1, 2, 3, 4},
+                         .cells = 4,
+                         .usage = {0, 1, 0.5f, 0.5f, 0.1f, 0.9f, 1, 0}};
+  return router;
+}
+
+TEST(Router, KeepsItsPromptModel) {
+  const Router router = prompted_router();
+  const auto read = parse_router(to_json(router), "r");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(*read, router);
+  EXPECT_EQ(to_json(*read), to_json(router));
+  EXPECT_EQ(read->prompt_model->scores("any"), router.prompt_model->scores("any"));
+}
+
+TEST(Router, APromptModelThatDoesNotFitIsRefused) {
+  const auto refused = [](std::string_view from, std::string_view to) {
+    std::string text = to_json(prompted_router());
+    const std::size_t at = text.find(from);
+    EXPECT_NE(at, text.npos) << from;
+    text.replace(at, from.size(), to);
+    const auto read = parse_router(text, "r.json");
+    return read ? std::string() : read.error().message;
+  };
+  EXPECT_NE(refused("\"grams\": 3", "\"grams\": 9").find("prompt_model.grams"), std::string::npos);
+  EXPECT_NE(refused("[0.25, 0.75]", "[0.25]").find("prompt_model.bias"), std::string::npos)
+      << to_json(prompted_router());
+  EXPECT_NE(refused("gH8A/w==", "gH8A").find("base64 of 4 bytes"), std::string::npos);
+  EXPECT_NE(refused("gH8A/w==", "gH8A/w").find("base64 of 4 bytes"), std::string::npos);
+  EXPECT_NE(refused("\"buckets\": 4", "\"buckets\": 5").find("prompt_model.weights"), std::string::npos);
+  EXPECT_NE(refused("[0, 1, 0.5, 0.5]", "[0, 1, 0.5, 7]").find("outside 0 to 1"), std::string::npos);
+  EXPECT_NE(refused("\"max_bytes\"", "\"most_bytes\"").find("max_bytes"), std::string::npos);
+}
+
 TEST(Router, WhatWouldBeTooLargeToReadIsNotWritten) {
   const moesaic::testing::TemporaryFolder folder;
   Router router = sample_router();

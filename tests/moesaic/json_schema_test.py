@@ -111,6 +111,13 @@ with tempfile.TemporaryDirectory() as folder:
     run("export", "export", "plan.json", "--to", "sglang", "-o", "sglang.json")
     run("fit", "fit", "t.zarr", "--decoders", "4", "--layers", "best", "-o", "router.json")
     check(json.loads(pathlib.Path("router.json").read_text()), "router")
+    kinds = json.loads((source / "samples/moesaic-mini/index.json").read_text())["requests"]
+    lines = [json.dumps({"id": f"moesaic-mini/{i}", "text": f"speaks {r['domain']}"}) for i, r in enumerate(kinds)]
+    pathlib.Path("prompts.jsonl").write_text("\n".join(lines))
+    fitted = run("fit", "fit", "t.zarr", "--decoders", "4", "--prompts", "prompts.jsonl", "-o", "prompted.json")
+    check(json.loads(pathlib.Path("prompted.json").read_text()), "router")
+    if fitted["prompts"]["accuracy"] <= fitted["prompts"]["chance"]:
+        sys.exit("a prompt that names its domain tells no more than chance")
     run("simulate", "simulate", str(source / "samples/clusters/moesaic-mini-4d.yaml"), "--trace", "t.zarr")
     run("microbatch", "microbatch", "t.zarr", "--pool", "40", "--seeds", "2", "--batches", "50")
     run("microbatch", "microbatch", "t.zarr", "--pool", "40", "--seeds", "2", "--batches", "50", "--plan", "plan.json")

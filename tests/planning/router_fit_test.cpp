@@ -141,6 +141,51 @@ TEST(RouterFit, FittedOnAllIsScoredInSampleAndSaysSo) {
   EXPECT_TRUE(*fit->router.score.find("in_sample")->as_bool());
 }
 
+TEST(RouterFit, LearnsTheDecoderFromPromptsThatTellTheKind) {
+  artifact::PromptTexts telling, silent;
+  for (std::uint32_t r = 0; r < 60; r += r % 7 == 0 ? 2 : 1) {  // some have no prompt
+    telling[fmt::format("r{}", r)] = fmt::format("{} question {}", r % 2 == 0 ? "algebra" : "bones", r % 11);
+    silent[fmt::format("r{}", r)] = "hello";
+  }
+  const Store store;
+  const auto fit = store.fit({.decoders = 2, .prompts = &telling});
+  ASSERT_TRUE(fit) << fit.error().message;
+  ASSERT_TRUE(fit->prompts && fit->router.prompt_model);
+  EXPECT_EQ(fit->prompts->fitted + fit->prompts->scored, telling.size());
+  EXPECT_GE(fit->prompts->accuracy, 0.9);
+  EXPECT_GE(fit->prompts->prefill_accuracy, 0.9);
+  EXPECT_LE(fit->prompts->chance, 0.8);
+  EXPECT_GT(fit->prompts->cosine, fit->prompts->chance_cosine);
+  EXPECT_LE(fit->prompts->cosine, fit->prompts->best_cosine);
+  const signature::PromptModel& model = *fit->router.prompt_model;
+  EXPECT_NE(model.group("algebra question 3"), model.group("bones question 3"));
+  // What a group's prefills activate adds up to k a layer, and is what its decoder's prototype is made of.
+  for (std::size_t group = 0; group < 2; ++group) {
+    float sum = 0;
+    for (const float share : model.usage_of(group)) sum += share;
+    EXPECT_NEAR(static_cast<double>(sum), 6, 0.01);
+    std::vector<double> cosines(2);
+    signature::scores(fit->router.assigner, model.usage_of(group), cosines);
+    EXPECT_EQ(signature::best_target(cosines), group);
+  }
+  const auto read = artifact::parse_router(artifact::to_json(fit->router), "router.json");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->prompt_model, fit->router.prompt_model);
+  const auto again = store.fit({.decoders = 2, .prompts = &telling}, 2);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(artifact::to_json(again->router), artifact::to_json(fit->router));
+
+  const auto nothing = store.fit({.decoders = 2, .prompts = &silent});
+  ASSERT_TRUE(nothing);
+  EXPECT_DOUBLE_EQ(nothing->prompts->accuracy, nothing->prompts->chance);  // texts that tell nothing
+  const artifact::PromptTexts foreign{{"other/1", "text"}};
+  const auto refused = store.fit({.decoders = 2, .prompts = &foreign});
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("ids must be those of the trace (the first is \"r0\")"),
+            std::string::npos)
+      << refused.error().message;
+}
+
 TEST(RouterFit, SaysWhatKeepsItFromFitting) {
   const auto expect = [](const Store& store, const RouterFitOptions& options, const std::string& part) {
     const auto fit = store.fit(options);
