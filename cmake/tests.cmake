@@ -52,19 +52,21 @@ if(MOESAIC_PYTHON)
   set_tests_properties(moesaic.every_json_fits_its_schema PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 endif()
 
-# The pages in a browser; exit 77 where playwright-core (npm ci --prefix tests/web) or chromium is missing.
+# The pages in a browser, labelled so: .ci/run runs them beside the default suite, which leaves them out. Exit 77
+# where playwright-core (npm ci --prefix tests/web) or chromium is missing.
 find_program(MOESAIC_NODE node)
 if(MOESAIC_NODE AND MOESAIC_NPM AND MOESAIC_PAGES)
   add_test(NAME moesaic.pages_in_a_browser
     COMMAND ${MOESAIC_NODE} ${CMAKE_SOURCE_DIR}/tests/web/page_test.mjs $<TARGET_FILE:moesaic> ${CMAKE_SOURCE_DIR})
   set_tests_properties(moesaic.pages_in_a_browser PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300
-    COST 1000)  # the longest: first, beside the others
+    LABELS browser)
 endif()
 
 if(MOESAIC_NODE)
   add_test(NAME moesaic.the_dashboard_in_a_browser
     COMMAND ${MOESAIC_NODE} ${CMAKE_SOURCE_DIR}/tests/web/dashboard_test.mjs $<TARGET_FILE:moesaic> ${CMAKE_SOURCE_DIR})
-  set_tests_properties(moesaic.the_dashboard_in_a_browser PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120 COST 500)
+  set_tests_properties(moesaic.the_dashboard_in_a_browser PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120
+    LABELS browser)
 endif()
 
 # The official client of the API before gateway and engine; exit 77 without it (npm ci --prefix tests/openai).

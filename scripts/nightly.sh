@@ -7,6 +7,8 @@ seconds=${MOESAIC_FUZZ_SECONDS:-60}
 
 echo "== release: the default suite, then what is labelled slow"
 scripts/test.sh
+npm ci --loglevel=error --no-audit --no-fund --prefix tests/web
+ctest --preset release -L browser
 ctest --test-dir build/release -L slow --output-on-failure --no-tests=ignore
 
 echo "== memory of an import of a 5 GiB corpus"
