@@ -15,6 +15,7 @@
 #include "recorded.hpp"
 #include "routing/decode_policies.hpp"
 #include "serving.hpp"
+#include "simulate/learning.hpp"
 
 namespace moesaic::app {
 namespace {
@@ -72,7 +73,8 @@ Result<gateway::PolicyMaker> make_policies(Context& context, const std::string& 
       options->eldr.space = signature::all_layers(recording.shape, signature::Transform::kCount);
       has_eldr = true;
     }
-    MOESAIC_ASSIGN(maker.predictor, learn_predictor(recording));
+    ThreadPool pool;
+    maker.predictor = simulate::fit_predictor(recording, pool);
     MOESAIC_ASSIGN(const auto step, read_step(context, path, recording.shape));
     if (step) {
       options->marginal.predictor = *maker.predictor;

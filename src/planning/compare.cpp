@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
+#include <map>
 
 #include "placement/algorithm.hpp"
 
@@ -23,10 +25,9 @@ Result<Entry> entry_of(const std::string& text) {
 }
 
 /// The larger of the node and GPU figures on the planning tokens, mean over layers.
-Result<double> imbalance_of(const Split& split, const PlaceOptions& options,
+Result<double> imbalance_of(const Split& split, const Placement& placement,
                             const evaluate::ScoreOptions& score, ThreadPool& pool) {
-  MOESAIC_ASSIGN(const placement::Solution solution, place(split, options, pool));
-  const Placement* const one[] = {&solution.placement};
+  const Placement* const one[] = {&placement};
   MOESAIC_ASSIGN(const auto scores,
                  evaluate::score_placements(split.planned(), split.planned_homes(), one, score, pool));
   return std::max(scores[0].node_max_over_mean, scores[0].gpu_max_over_mean);
@@ -52,15 +53,29 @@ Result<Comparison> compare(const trace::Trace& trace, const SplitOptions& split_
     MOESAIC_ASSIGN(const Split split, Split::make(trace, seeded, pool));
     std::vector<Placement> placements;
     std::vector<std::size_t> count;
+    std::map<std::string, Placement, std::less<>> plain;  // of the first seed, without a limit of another's
+    const auto place_plain = [&](const std::string& algorithm) -> Result<const Placement*> {
+      if (const auto found = plain.find(algorithm); found != plain.end()) return &found->second;
+      PlaceOptions one = options;
+      one.algorithm = algorithm;
+      MOESAIC_ASSIGN(placement::Solution solution, place(split, one, pool));
+      return &plain.emplace(algorithm, std::move(solution.placement)).first->second;
+    };
     for (const Entry& entry : entries) {
       progress(fmt::format("split {} of {}: {}", s + 1, splits, entry.algorithm));
       PlaceOptions one = options;
-      if (!entry.at.empty()) {
-        one.algorithm = entry.at;
-        MOESAIC_ASSIGN(one.max_imbalance, imbalance_of(split, one, score, pool));
-      }
       one.algorithm = entry.algorithm;
       const std::uint64_t seeds = entry.algorithm == "random" ? kRandomSeeds : 1;
+      if (entry.at.empty() && seeds == 1) {
+        MOESAIC_ASSIGN(const Placement* const placed, place_plain(entry.algorithm));
+        placements.push_back(*placed);
+        count.push_back(1);
+        continue;
+      }
+      if (!entry.at.empty()) {
+        MOESAIC_ASSIGN(const Placement* const peer, place_plain(entry.at));
+        MOESAIC_ASSIGN(one.max_imbalance, imbalance_of(split, *peer, score, pool));
+      }
       for (std::uint64_t seed = 0; seed < seeds; ++seed) {
         one.seed = options.seed + seed;
         MOESAIC_ASSIGN(placement::Solution solution, place(split, one, pool));

@@ -57,7 +57,7 @@ class Study {
       if (picker_ == Picker::kObserved) {
         for (std::uint32_t p = 0; p < member.position; ++p) observe(member, p);
       }
-      join(place);
+      join(place, 0);
     }
     const std::size_t homes = copies_ == nullptr ? 1 : copies_->homes();
     for (batch_ = 0; batch_ < options_.batches; ++batch_) {
@@ -121,9 +121,10 @@ class Study {
 
   bool by_prediction() const { return picker_ == Picker::kExpected || picker_ == Picker::kObserved; }
 
-  void join(std::uint32_t place) {
+  /// `batches`: that have run.
+  void join(std::uint32_t place, std::uint64_t batches) {
     Member& member = members_[place];
-    member.joined = batch_;
+    member.joined = batches;
     if (!by_prediction()) return line_.push(place);
     if (member.probabilities.empty() || picker_ == Picker::kObserved) {
       member.probabilities.resize(recording_.cells());
@@ -176,16 +177,14 @@ class Study {
       experts_ += count_bits(any_.data(), any_.size());
       ++steps_;
     }
-    ++batch_;  // who joins now has not waited for the batch that has just run
     for (const std::uint32_t place : batch) {
       Member& member = members_[place];
       if (member.position == recorded(member).decode_tokens) {
         in_flight_[member.recorded] = false;
         begin(member);
       }
-      join(place);
+      join(place, batch_ + 1);
     }
-    --batch_;
   }
 
   void count_copies(const std::uint64_t* bits, std::size_t home) {

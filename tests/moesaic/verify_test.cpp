@@ -85,7 +85,7 @@ TEST_F(Verify, AnEngineThatRunsThePlanUnderItsLoadsIsFine) {
   const auto done = verify({"--json", at("v.json")});
   EXPECT_EQ(done.exit_code, 0) << done.out << done.err;
   EXPECT_NE(done.out.find("the engine runs"), std::string::npos) << done.out;
-  EXPECT_NE(done.out.find("still fits"), std::string::npos) << done.out;
+  EXPECT_NE(done.out.find("still fit the plan"), std::string::npos) << done.out;
   const auto json = io::read_json(io::real_files(), at("v.json"));
   ASSERT_TRUE(json) << json.error().message;
   EXPECT_EQ(*json->find("replan"), Json(false));

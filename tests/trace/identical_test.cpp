@@ -49,5 +49,26 @@ TEST(Identical, OrderLengthAndWhereThePrefillEndsTellRequestsApart) {
   EXPECT_EQ(first_of({{1, a}, {1, turned}, {1, longer}, {2, a}}), (std::vector<std::uint32_t>{0, 1, 2, 3}));
 }
 
+TEST(Identical, LayersThatAreReadLaterTellRequestsApartToo) {
+  io::MemoryFiles files;
+  ThreadPool pool(2);
+  ModelShape shape{.model = "m", .model_layers = 5, .layers = {}, .experts = 8, .top_k = 1};
+  for (std::size_t layer = 0; layer < 5; ++layer) shape.layers.push_back(LayerId(layer));
+  auto writer = TokenWriter::open(files, "t.zarr", shape, {.fingerprint = "x"});
+  ASSERT_TRUE(writer);
+  for (std::size_t changed = 0; changed < 7; ++changed) {  // requests 5 and 6 are alike
+    std::vector<ExpertId> experts(5, ExpertId(1));
+    if (changed < 5) experts[changed] = ExpertId(2);
+    ASSERT_TRUE(writer->add_request(
+        {.id = std::to_string(changed), .domain = "", .prefill_tokens = 0, .decode_tokens = 1}, experts));
+  }
+  ASSERT_TRUE(writer->finish(8, {.format = "test", .sources = {}, .anomalies = {}}));
+  const auto trace = Trace::open(files, "t.zarr");
+  ASSERT_TRUE(trace) << trace.error().message;
+  const auto first = first_identical(*trace, pool);
+  ASSERT_TRUE(first) << first.error().message;
+  EXPECT_EQ(*first, (std::vector<std::uint32_t>{0, 1, 2, 3, 4, 5, 5}));
+}
+
 }  // namespace
 }  // namespace moesaic::trace

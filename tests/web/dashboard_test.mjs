@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import http from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { unreadable } from "./readable.mjs";
 
 const [program, source, pictures] = process.argv.slice(2);
 const chromiumPath = process.env.MOESAIC_CHROMIUM ?? "/usr/bin/chromium";
@@ -54,36 +55,6 @@ function post(port, path, body, headers = {}) {
     request.on("error", reject);
     request.end(body);
   });
-}
-
-/** Runs in the page: texts that cannot be read, and a page wider than its window. */
-function inspect() {
-  const problems = [];
-  const channels = (colour) => (colour.match(/[\d.]+/g) ?? []).map(Number);
-  const light = ([r, g, b]) => {
-    const [x, y, z] = [r, g, b].map((c) => ((c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-  };
-  const behind = (e) => {
-    for (; e; e = e.parentElement) {
-      const colour = channels(getComputedStyle(e).backgroundColor);
-      if (colour.length === 3 || colour[3] > 0) return colour;
-    }
-    return [255, 255, 255];
-  };
-  let looked = 0;
-  const walk = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
-  for (let text = walk.nextNode(); text; text = walk.nextNode()) {
-    const e = text.parentElement;
-    if (!text.textContent.trim() || !e.checkVisibility({ checkVisibilityCSS: true }) || e.closest("option, title")) continue;
-    const style = getComputedStyle(e);
-    const [a, b] = [light(channels(e instanceof SVGElement ? style.fill : style.color)), light(behind(e))];
-    ++looked;
-    if ((Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5) problems.push(`"${text.textContent}" can hardly be read`);
-  }
-  if (looked < 60) problems.push(`only ${looked} texts were looked at`);
-  if (document.documentElement.scrollWidth > innerWidth) problems.push(`wider than the window: ${document.documentElement.scrollWidth}`);
-  return problems;
 }
 
 let browser;
@@ -171,7 +142,7 @@ try {
     await page.setViewportSize({ width, height: 900 });
     await page.emulateMedia({ colorScheme: scheme });
     await page.evaluate(() => refresh());
-    for (const problem of await page.evaluate(inspect)) check(false, `${where}: ${problem}`);
+    for (const problem of await page.evaluate(unreadable, ["main", 60])) check(false, `${where}: ${problem}`);
     if (!pictures) continue;
     mkdirSync(pictures, { recursive: true });
     writeFileSync(join(pictures, `dashboard-${name}.png`), await page.screenshot({ fullPage: true }));

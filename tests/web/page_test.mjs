@@ -5,6 +5,7 @@ import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { unreadable } from "./readable.mjs";
 
 const [program, source] = process.argv.slice(2);
 const chromiumPath = process.env.MOESAIC_CHROMIUM ?? "/usr/bin/chromium";
@@ -53,7 +54,6 @@ function writeBigTrace(folder) {
 /** Runs in the page: problems of what is drawn, in words. */
 function inspect() {
   const problems = [];
-  const visible = (e) => e.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true });
   for (const figure of document.querySelectorAll("figure")) {
     const title = figure.querySelector("h3").textContent;
     const plot = figure.querySelector(".plot");
@@ -90,31 +90,6 @@ function inspect() {
     }
     if (!plot && !cells && figure.querySelectorAll("tbody tr").length === 0) problems.push(`${title}: an empty table`);
   }
-  const channels = (colour) => (colour.match(/[\d.]+/g) ?? []).map(Number);
-  const light = ([r, g, b]) => {
-    const [x, y, z] = [r, g, b].map((c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-  };
-  const behind = (e) => {
-    for (; e; e = e.parentElement) {
-      const colour = channels(getComputedStyle(e).backgroundColor);
-      if (colour.length === 3 || colour[3] > 0) return colour;
-    }
-    return [255, 255, 255];
-  };
-  let looked = 0;
-  const walk = document.createTreeWalker(document.getElementById("page"), NodeFilter.SHOW_TEXT);
-  for (let text = walk.nextNode(); text; text = walk.nextNode()) {
-    const e = text.parentElement;
-    if (!text.textContent.trim() || !visible(e) || e.closest("option")) continue;
-    const style = getComputedStyle(e);
-    const [a, b] = [light(channels(e instanceof SVGElement ? style.fill : style.color)), light(behind(e))];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    ++looked;
-    if (ratio < 4.5) problems.push(`"${text.textContent}": contrast ${ratio.toFixed(2)}`);
-  }
-  if (looked < 100) problems.push(`only ${looked} texts were looked at`);
-  if (document.documentElement.scrollWidth > innerWidth) problems.push(`wider than the window: ${document.documentElement.scrollWidth}`);
   return [...new Set(problems)];
 }
 
@@ -183,7 +158,8 @@ try {
       page.on("request", (r) => r.url().startsWith("data:") || ++requests);
       await page.goto(`file://${file}`);
       await page.waitForFunction(() => [...document.querySelectorAll(".row-labels")].every((l) => l.children.length > 0));
-      for (const problem of await page.evaluate(inspect)) check(false, `${where}: ${problem}`);
+      for (const problem of [...(await page.evaluate(inspect)), ...(await page.evaluate(unreadable, ["#page", 100]))])
+        check(false, `${where}: ${problem}`);
       if (theme === "dark") {
         await page.emulateMedia({ media: "print" });
         const paper = page.waitForFunction(() => document.documentElement.dataset.theme === "light", null, { timeout: 5000 });
