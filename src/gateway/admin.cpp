@@ -44,7 +44,8 @@ std::string foreign_page(const net::HttpHead& head, const State& state) {
   if (const std::size_t colon = name.rfind(':'); colon != std::string_view::npos && !name.ends_with(']')) {
     name = name.substr(0, colon);
   }
-  if (name == "localhost" || name == "[::1]" || name.starts_with("127.")) return "";
+  if (name.starts_with('[') && name.ends_with(']')) name = name.substr(1, name.size() - 2);
+  if (name == "localhost" || is_loopback(name)) return "";
   return "expected the header Host to name the loopback address: give admin.keys_file to be asked by other "
          "names";
 }

@@ -1,6 +1,8 @@
 #include "gateway/config.hpp"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
 
 #include <charconv>
 #include <set>
@@ -127,9 +129,15 @@ Status read_policy(const ConfigNode& node, Config& out) {
   return {};
 }
 
-bool is_loopback(std::string_view address) { return address.starts_with("127.") || address == "::1"; }
-
 }  // namespace
+
+bool is_loopback(std::string_view address) {
+  const std::string text(address);
+  in_addr four{};
+  if (inet_pton(AF_INET, text.c_str(), &four) == 1) return ntohl(four.s_addr) >> 24 == 127;
+  in6_addr six{};
+  return inet_pton(AF_INET6, text.c_str(), &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
+}
 
 Status parse_url(std::string_view url, std::string& host, std::uint16_t& port) {
   const auto wrong = [&] {

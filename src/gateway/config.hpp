@@ -91,6 +91,9 @@ struct Config {
 /// Errors (bad input) name file, line and key.
 Result<Config> read_config(std::string_view yaml, const std::string& where);
 
+/// An address (no name, no brackets) of 127.0.0.0/8, or ::1.
+bool is_loopback(std::string_view address);
+
 /// "http://10.0.0.1:8100" -> host and port. Errors quote the text.
 Status parse_url(std::string_view url, std::string& host, std::uint16_t& port);
 

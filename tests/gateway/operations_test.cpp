@@ -131,9 +131,13 @@ TEST(Operations, PagesOfOthersAreNeitherAnsweredNorObeyed) {
     EXPECT_EQ(co_await status("Host: localhost:9000\r\nOrigin: null\r\n"), "403");
     EXPECT_EQ(co_await status("Host: evil.example:9000\r\nOrigin: http://evil.example:9000\r\n"), "403")
         << "a name of theirs that leads here";
+    EXPECT_EQ(co_await status("Host: 127.evil.example:9000\r\nOrigin: http://127.evil.example:9000\r\n"),
+              "403")
+        << "such a name that looks like an address";
     EXPECT_EQ(cluster.gateway().state().workers->routable(Role::kPlain), 2u);
     EXPECT_EQ(co_await status("Host: localhost:9000\r\nOrigin: http://localhost:9000\r\n"), "200");
     EXPECT_EQ(co_await status("Host: [::1]:9000\r\n"), "200");
+    EXPECT_EQ(co_await status("Host: 127.0.0.1:9000\r\n"), "200");
     EXPECT_EQ(cluster.gateway().state().workers->routable(Role::kPlain), 1u);
   });
 }
