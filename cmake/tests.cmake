@@ -33,11 +33,22 @@ foreach(_name IN LISTS MOESAIC_MODULES ITEMS moesaic)
       target_link_libraries(${_name}_test PRIVATE moesaic_emulator)
     endif()
     target_precompile_headers(${_name}_test REUSE_FROM moesaic_test_support)
-    # Tests whose suite name starts with Slow are labelled slow and left out of the default suite.
-    gtest_discover_tests(${_name}_test TEST_PREFIX "${_name}." TEST_FILTER "-Slow*"
-      DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 120)
-    gtest_discover_tests(${_name}_test TEST_PREFIX "${_name}." TEST_FILTER "Slow*" TEST_LIST ${_name}_slow
-      DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 1800 LABELS slow)
+    # Tests whose suite name starts with Slow are labelled slow and left out of the default suite. Those of the
+    # program take seconds each and share nothing: a test a case, so that they spread over the cores.
+    if(_name STREQUAL moesaic)
+      gtest_discover_tests(${_name}_test TEST_PREFIX "${_name}." TEST_FILTER "-Slow*"
+        DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 120)
+      gtest_discover_tests(${_name}_test TEST_PREFIX "${_name}." TEST_FILTER "Slow*" TEST_LIST ${_name}_slow
+        DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 1800 LABELS slow)
+    else()
+      set(_include ${CMAKE_BINARY_DIR}/${_name}_suites.cmake)
+      file(GENERATE OUTPUT ${_include} CONTENT "set(BINARY \"$<TARGET_FILE:${_name}_test>\")
+set(PREFIX ${_name}.)
+set(LIST_FILE ${CMAKE_BINARY_DIR}/${_name}_suites.txt)
+include(${CMAKE_SOURCE_DIR}/cmake/discover_suites.cmake)
+")
+      set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${_include})
+    endif()
   endif()
 endforeach()
 
