@@ -78,16 +78,12 @@ Task<void> Proxy::relay_whole(Flight& flight, Leg& leg, std::vector<Header> head
   flight.exchange.abort();
 }
 
-/// The time a token of a whole stream.
 void Proxy::count_stream(const Flight& flight, std::size_t events, Nanoseconds last) {
-  // The last word and the usage are events of their own, without a token.
-  const std::size_t without = flight.body.include_usage ? 2 : 1;
-  const std::size_t tokens =
-      (events - std::min(events, without)) / std::max<std::size_t>(1, flight.body.choices);
-  if (!flight.first_byte || tokens < 2) return;
-  const Nanoseconds each = (last - *flight.first_byte) / static_cast<std::int64_t>(tokens - 1);
-  state_.metrics.per_token.add(each);
-  state_.metrics.recent_per_token.add(last, each);
+  const auto each = time_per_token(flight.first_byte.value_or(last), last, events, flight.body.include_usage,
+                                   flight.body.choices);
+  if (!each) return;
+  state_.metrics.per_token.add(*each);
+  state_.metrics.recent_per_token.add(last, *each);
 }
 
 Task<void> Proxy::relay_events(Flight& flight, Leg& leg, std::vector<Header> headers) {

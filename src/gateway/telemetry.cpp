@@ -39,6 +39,14 @@ double Histogram::quantile(double q) const {
   return kBounds.back();
 }
 
+std::optional<Nanoseconds> time_per_token(Nanoseconds first, Nanoseconds last, std::size_t events, bool usage,
+                                          std::size_t choices) {
+  const std::size_t without = usage ? 2 : 1;
+  const std::size_t tokens = (events - std::min(events, without)) / std::max<std::size_t>(1, choices);
+  if (tokens < 2) return std::nullopt;
+  return (last - first) / static_cast<std::int64_t>(tokens - 1);
+}
+
 std::string_view to_string(Outcome outcome) {
   switch (outcome) {
     case Outcome::kFinished:

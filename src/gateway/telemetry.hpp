@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -46,14 +47,18 @@ enum class Outcome {
 inline constexpr std::size_t kOutcomes = 7;
 std::string_view to_string(Outcome outcome);
 
+/// Of a whole stream: the time from its first event to its last, shared among the tokens after the first. The
+/// last word and the `usage` are events without a token; each of `choices` has tokens of its own. None below
+/// two tokens.
+std::optional<Nanoseconds> time_per_token(Nanoseconds first, Nanoseconds last, std::size_t events, bool usage,
+                                          std::size_t choices);
+
 struct Metrics {
   std::array<std::uint64_t, kOutcomes> outcomes{};
   std::map<std::string, std::uint64_t, std::less<>> decisions;  ///< "reason,source"
   std::uint64_t connect_retries = 0;
   Histogram first_byte, total, between_events, prefill;
-  /// Of whole streams: from the first event to the last, shared among the events after the first. Engines
-  /// send an event a token.
-  Histogram per_token;
+  Histogram per_token;  ///< time_per_token of whole streams; engines send an event a token
   RecentDurations recent_first, recent_per_token;  ///< streams: to their first event, and per_token
 };
 
