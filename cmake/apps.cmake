@@ -10,3 +10,11 @@ if(_sources)
   endforeach()
   set_target_properties(moesaic PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 endif()
+
+# The tidy preset makes a module one translation unit. Importers and subcommands stay apart: each has a Reader or
+# Options of its own.
+foreach(_target moesaic_ingest moesaic)
+  if(TARGET ${_target})
+    set_target_properties(${_target} PROPERTIES UNITY_BUILD OFF)
+  endif()
+endforeach()

@@ -7,7 +7,7 @@
 namespace moesaic::cost {
 namespace {
 
-constexpr std::uint64_t kMaxWidth = 1u << 20;
+constexpr std::uint64_t kMaxYamlWidth = 1u << 20;
 
 Result<std::vector<LayerId>> read_moe_layers(const ConfigNode& model, std::size_t model_layers) {
   std::vector<LayerId> layers;
@@ -50,8 +50,8 @@ Result<ModelPreset> read_model(const ConfigNode& node) {
   MOESAIC_ASSIGN(model.shape.layers, read_moe_layers(node, model.shape.model_layers));
   MOESAIC_ASSIGN(model.shape.experts, node.count("experts", 1, limits::kMaxExperts));
   MOESAIC_ASSIGN(model.shape.top_k, node.count("top_k", 1, limits::kMaxTopK));
-  MOESAIC_ASSIGN(model.hidden_size, node.count("hidden_size", 1, kMaxWidth));
-  MOESAIC_ASSIGN(model.expert_intermediate_size, node.count("expert_intermediate_size", 1, kMaxWidth));
+  MOESAIC_ASSIGN(model.hidden_size, node.count("hidden_size", 1, kMaxYamlWidth));
+  MOESAIC_ASSIGN(model.expert_intermediate_size, node.count("expert_intermediate_size", 1, kMaxYamlWidth));
   MOESAIC_ASSIGN(const std::size_t weights, node.choice_or("weights", 0, {"bf16", "fp8", "mxfp4"}));
   model.weights = static_cast<WeightType>(weights);
   MOESAIC_ASSIGN(const std::size_t dispatch, node.choice_or("dispatch", 0, {"fp8", "bf16"}));

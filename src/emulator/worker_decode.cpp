@@ -13,10 +13,6 @@ using net::Task;
 
 namespace {
 
-const std::vector<Header>& json_headers() {
-  static const std::vector<Header> headers{{"Content-Type", "application/json"}};
-  return headers;
-}
 const std::vector<Header>& event_headers() {
   static const std::vector<Header> headers{{"Content-Type", "text/event-stream; charset=utf-8"},
                                            {"Cache-Control", "no-cache"}};
@@ -24,6 +20,11 @@ const std::vector<Header>& event_headers() {
 }
 
 }  // namespace
+
+const std::vector<Header>& json_headers() {
+  static const std::vector<Header> headers{{"Content-Type", "application/json"}};
+  return headers;
+}
 
 Task<void> Worker::misbehave(Turn& turn) {
   net::Exchange& exchange = turn.exchange;

@@ -20,11 +20,6 @@ namespace {
 
 constexpr std::uint32_t kBlockTokens = 16;
 
-const std::vector<Header>& json_headers() {
-  static const std::vector<Header> headers{{"Content-Type", "application/json"}};
-  return headers;
-}
-
 /// A key that no router knows: it must come through as it is.
 Json unknown_key(const std::string& request) {
   Json nested;

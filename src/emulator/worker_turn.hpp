@@ -34,4 +34,7 @@ struct Worker::Turn {
   std::size_t& in_flight_;
 };
 
+/// Of an answer that is one JSON document.
+const std::vector<net::Header>& json_headers();
+
 }  // namespace moesaic::emulator

@@ -71,7 +71,7 @@ std::vector<Range> ranges_of(const trace::Trace& trace, Phase phase) {
   return out;
 }
 
-constexpr std::uint64_t kBlock = 16'384;
+constexpr std::uint64_t kTokensAtATime = 16'384;
 
 /// Calls visit(expert, position among the tokens of `ranges`) over a layer.
 template <class Visit>
@@ -81,7 +81,7 @@ Status for_each_row(const trace::Trace& trace, std::size_t row, std::span<const 
   std::uint64_t position = 0;
   for (const Range& range : ranges) {
     for (std::uint64_t begin = range.begin; begin < range.end;) {
-      const std::uint64_t end = std::min(range.end, begin / kBlock * kBlock + kBlock);
+      const std::uint64_t end = std::min(range.end, begin / kTokensAtATime * kTokensAtATime + kTokensAtATime);
       block.resize(static_cast<std::size_t>(end - begin) * k);
       MOESAIC_TRY(trace.read_layer(row, begin, end, block));
       for (std::size_t i = 0; i < block.size(); ++i) {

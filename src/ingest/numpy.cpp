@@ -150,7 +150,7 @@ class Reader {
 
   /// What only one reading fits: ids by name, labelled or fractional counts, or the model's k and E.
   Result<std::vector<Axis>> guess(const Piece& piece) const {
-    const std::vector<Axis> tokens = {Axis::kToken, Axis::kLayer, Axis::kTopK};
+    std::vector<Axis> tokens = {Axis::kToken, Axis::kLayer, Axis::kTopK};
     if (piece.weights != nullptr || piece.where.ends_with("_ids")) return tokens;
     if (!piece.labels.empty()) return std::vector<Axis>{Axis::kRequest, Axis::kLayer, Axis::kExpert};
     const auto known = context_.output.known_shape(first_);

@@ -17,13 +17,13 @@ namespace {
 Status divide_document(ReadDocument& item, std::size_t k) {
   ParsedDocument& parsed = item.parsed;
   if (parsed.width == 0 || parsed.top_k != 0) return {};
-  if (parsed.width % k != 0 || parsed.width / k > limits::kMaxLayers) {
+  const std::size_t planes = parsed.width / k;
+  if (planes == 0 || parsed.width % k != 0 || planes > limits::kMaxLayers) {
     return bad_input(
         fmt::format("{}: {} ids a token over all layers, expected a multiple of {} experts a token; import "
                     "the traces of one model at a time, and name it with --model",
                     item.document.path, parsed.width, k));
   }
-  const std::size_t planes = parsed.width / k;
   parsed.top_k = k;
   parsed.model_layers = planes;
   parsed.planes.resize(planes);

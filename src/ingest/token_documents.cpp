@@ -60,8 +60,8 @@ Status import_token_documents(ImportContext& context, const ParseDocument& parse
   while (true) {
     // Each wait for the others costs as much as the slowest of them: few a round.
     Result<DocumentBatches::Round> round = batches.next(comm);
-    Status parsed = round ? parse_batch(round->mine, context.documents, parse, context.options)
-                          : Status(tl::unexpected(round.error()));
+    const Status parsed = round ? parse_batch(round->mine, context.documents, parse, context.options)
+                                : Status(tl::unexpected(round.error()));
     MOESAIC_TRY(comm::agree(comm, parsed));
     if (round->documents == 0) break;
     std::vector<ReadDocument>& batch = round->mine;

@@ -163,10 +163,11 @@ class Reader {
     for (std::size_t i = 0; i < map.values.size(); ++i) {
       seen[i / map.columns * experts + static_cast<std::size_t>(map.values[i])] = true;
     }
-    for (std::size_t i = 0; i < seen.size(); ++i) {
-      if (!seen[i]) {
+    for (std::size_t row = 0; row < map.rows; ++row) {
+      for (std::size_t expert = 0; expert < experts; ++expert) {
+        if (seen[row * experts + expert]) continue;
         return bad_input(fmt::format("{}: p2l_map gives expert {} of layer {} no slot, expected at least one",
-                                     where, i % experts, i / experts));
+                                     where, expert, row));
       }
     }
     return experts;

@@ -156,15 +156,15 @@ Result<Element> parse_descr(std::string_view descr, const std::string& where) {
     return element;
   }
   struct Known {
-    char kind;
     std::uint64_t width;
     DType dtype;
+    char kind;
   };
   constexpr Known kKnown[] = {
-      {'b', 1, DType::kBool},    {'i', 1, DType::kInt8},    {'u', 1, DType::kUint8},
-      {'i', 2, DType::kInt16},   {'u', 2, DType::kUint16},  {'i', 4, DType::kInt32},
-      {'u', 4, DType::kUint32},  {'i', 8, DType::kInt64},   {'u', 8, DType::kUint64},
-      {'f', 2, DType::kFloat16}, {'f', 4, DType::kFloat32}, {'f', 8, DType::kFloat64}};
+      {1, DType::kBool, 'b'},    {1, DType::kInt8, 'i'},    {1, DType::kUint8, 'u'},
+      {2, DType::kInt16, 'i'},   {2, DType::kUint16, 'u'},  {4, DType::kInt32, 'i'},
+      {4, DType::kUint32, 'u'},  {8, DType::kInt64, 'i'},   {8, DType::kUint64, 'u'},
+      {2, DType::kFloat16, 'f'}, {4, DType::kFloat32, 'f'}, {8, DType::kFloat64, 'f'}};
   for (const Known& known : kKnown) {
     if (known.kind == kind && known.width == width) {
       element.dtype = known.dtype;

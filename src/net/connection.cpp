@@ -424,7 +424,7 @@ Task<Result<Connection>> Listener::accept() {
   struct Awaiter {
     std::shared_ptr<Impl> impl;
     bool await_ready() const { return false; }
-    void await_suspend(std::coroutine_handle<> caller) {
+    void await_suspend(std::coroutine_handle<> caller) const {
       impl->waiter = caller;
       impl->acceptor.async_accept(impl->socket, [shared = impl](const error_code& error) {
         shared->error = error;
@@ -435,7 +435,7 @@ Task<Result<Connection>> Listener::accept() {
   };
   const std::shared_ptr<Impl> impl = impl_;
   if (!impl->acceptor.is_open()) co_return environment_error("the listener is closed");
-  Awaiter accepted{impl};
+  const Awaiter accepted{impl};
   co_await accepted;
   if (impl->error) co_return environment_error(fmt::format("cannot accept: {}", impl->error.message()));
   tcp::socket socket = std::move(impl->socket);

@@ -1,15 +1,13 @@
 #include "profile/balance.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 
 #include "core/check.hpp"
+#include "profile/statistics.hpp"
 
 namespace moesaic::profile {
 namespace {
-
-constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 
 /// Copies of each expert, at most one a GPU while a colder expert can take the slot.
 std::vector<std::size_t> copies_of(std::span<const double> loads, std::size_t slots, std::size_t gpus) {

@@ -2,17 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "profile/layer_pass.hpp"
 #include "profile/shared_layers.hpp"
+#include "profile/statistics.hpp"
 #include "solve/balanced_kmeans.hpp"
 
 namespace moesaic::profile {
 namespace {
 
-constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 constexpr std::size_t kLayers = 8;
 
 double agreement(const std::vector<std::uint32_t>& clusters, std::size_t count,

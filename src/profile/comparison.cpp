@@ -4,16 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <span>
 
 #include "profile/balance.hpp"
+#include "profile/statistics.hpp"
 
 namespace moesaic::profile {
 namespace {
-
-constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 
 /// The busiest quarter, at least one; ties by id.
 std::vector<bool> busiest(std::span<const double> loads) {

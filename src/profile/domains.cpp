@@ -10,10 +10,6 @@
 namespace moesaic::profile {
 namespace {
 
-constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
-
-double sum(std::span<const double> values) { return std::accumulate(values.begin(), values.end(), 0.0); }
-
 void put_leaves(const std::vector<Merge>& merges, std::size_t kinds, std::size_t node,
                 std::vector<std::size_t>& order) {
   if (node < kinds) {

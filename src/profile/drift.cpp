@@ -2,15 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "profile/balance.hpp"
 #include "profile/statistics.hpp"
 
 namespace moesaic::profile {
 namespace {
-
-constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 
 double half_life(const std::vector<double>& by_lag) {
   double most = 0;

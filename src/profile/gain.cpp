@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <numeric>
 
 #include "profile/balance.hpp"
@@ -11,8 +10,6 @@
 
 namespace moesaic::profile {
 namespace {
-
-constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 
 std::vector<double> add_windows(const Loads& windows, std::size_t layer, std::size_t from, std::size_t to) {
   std::vector<double> out(windows.experts);

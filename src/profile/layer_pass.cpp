@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <limits>
 
 #include "core/random.hpp"
 #include "profile/statistics.hpp"
@@ -11,7 +10,6 @@
 namespace moesaic::profile {
 namespace {
 
-constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 using Histogram = std::vector<std::uint32_t>;
 
 std::vector<double> as_loads(const Histogram& histogram) { return {histogram.begin(), histogram.end()}; }

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <mutex>
 #include <numeric>
 
@@ -14,8 +13,6 @@
 
 namespace moesaic::profile {
 namespace {
-
-constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 
 void describe(const trace::Trace& trace, Profile& out) {
   out.model = trace.shape().model;

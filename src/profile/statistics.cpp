@@ -2,17 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "core/check.hpp"
 
 namespace moesaic::profile {
 namespace {
-
-constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
-
-double sum(std::span<const double> values) { return std::accumulate(values.begin(), values.end(), 0.0); }
 
 std::vector<double> ranks(std::span<const double> values) {
   std::vector<std::size_t> order(values.size());
@@ -29,6 +24,8 @@ std::vector<double> ranks(std::span<const double> values) {
 }
 
 }  // namespace
+
+double sum(std::span<const double> values) { return std::accumulate(values.begin(), values.end(), 0.0); }
 
 Spread spread(std::span<const double> loads) {
   Spread out;

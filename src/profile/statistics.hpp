@@ -5,10 +5,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
 namespace moesaic::profile {
+
+/// What has no value.
+inline constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
+
+double sum(std::span<const double> values);
 
 /// How unevenly the experts of one layer are used.
 struct Spread {

@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include "profile/statistics.hpp"
 
 namespace moesaic::profile {
 namespace {
-
-constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 
 double enough(std::uint64_t tokens) { return std::max(16.0, static_cast<double>(tokens) / 1000); }
 

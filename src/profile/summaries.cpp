@@ -1,12 +1,10 @@
 #include "profile/summaries.hpp"
 
 #include <cmath>
-#include <limits>
+#include "profile/statistics.hpp"
 
 namespace moesaic::profile {
 namespace {
-
-constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 
 /// Mean over items of what `figure` takes from each.
 template <class Items, class Figure>

@@ -8,7 +8,7 @@
 namespace moesaic::replay {
 namespace {
 
-constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+constexpr std::size_t kNoPeer = std::numeric_limits<std::size_t>::max();
 
 }  // namespace
 
@@ -16,7 +16,7 @@ Stepper::Stepper(const Topology& topology, const Options& options, comm::Comm& c
     : topology_(topology), options_(options), comm_(comm), clock_(clock), gpu_(GpuId(comm.rank())) {
   MOESAIC_CHECK(comm.size() == topology.gpus());
   const NodeId node = topology.node_of(gpu_);
-  peer_of_.assign(topology.gpus(), kNone);
+  peer_of_.assign(topology.gpus(), kNoPeer);
   for (std::size_t g = 0; g < topology.gpus(); ++g) {
     const GpuId other{static_cast<std::uint32_t>(g)};
     if (other == gpu_) continue;

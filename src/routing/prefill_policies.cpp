@@ -7,12 +7,12 @@
 namespace moesaic::routing {
 namespace {
 
-using Made = Result<std::unique_ptr<PrefillPolicy>>;
+using MadePrefill = Result<std::unique_ptr<PrefillPolicy>>;
 
-Made round_robin(const PrefillPolicyConfig&) { return make_prefill_round_robin(); }
-Made least_loaded(const PrefillPolicyConfig&) { return make_prefill_least_loaded(); }
+MadePrefill round_robin(const PrefillPolicyConfig&) { return make_prefill_round_robin(); }
+MadePrefill least_loaded(const PrefillPolicyConfig&) { return make_prefill_least_loaded(); }
 
-Made prefix_hash(const PrefillPolicyConfig& config) {
+MadePrefill prefix_hash(const PrefillPolicyConfig& config) {
   if (!(config.prefix_hash.max_over_mean > 1)) {
     return bad_input(fmt::format("policy prefix-hash: max_over_mean is {}, expected more than 1",
                                  config.prefix_hash.max_over_mean));
@@ -20,7 +20,7 @@ Made prefix_hash(const PrefillPolicyConfig& config) {
   return make_prefill_prefix_hash(config.prefix_hash);
 }
 
-constexpr PrefillPolicyEntry kPolicies[] = {
+constexpr PrefillPolicyEntry kPrefillPolicies[] = {
     {"round-robin", "every worker in turn", "baseline", round_robin},
     {"least-loaded", "the worker with the fewest prompt tokens in flight", "baseline", least_loaded},
     {"prefix-hash", "requests with one prefix meet at one worker, within a bound on its load",
@@ -29,12 +29,12 @@ constexpr PrefillPolicyEntry kPolicies[] = {
 
 }  // namespace
 
-std::span<const PrefillPolicyEntry> prefill_policies() { return kPolicies; }
+std::span<const PrefillPolicyEntry> prefill_policies() { return kPrefillPolicies; }
 
 Result<std::unique_ptr<PrefillPolicy>> make_prefill_policy(std::string_view name,
                                                            const PrefillPolicyConfig& config) {
   std::string names;
-  for (const PrefillPolicyEntry& entry : kPolicies) {
+  for (const PrefillPolicyEntry& entry : kPrefillPolicies) {
     if (entry.name == name) return entry.make(config);
     names += (names.empty() ? "" : ", ") + std::string(entry.name);
   }

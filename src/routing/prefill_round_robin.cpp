@@ -4,7 +4,7 @@
 namespace moesaic::routing {
 namespace {
 
-class RoundRobin final : public PrefillFleetPolicy {
+class PrefillRoundRobin final : public PrefillFleetPolicy {
  public:
   std::string_view name() const override { return "round-robin"; }
 
@@ -16,6 +16,6 @@ class RoundRobin final : public PrefillFleetPolicy {
 
 }  // namespace
 
-std::unique_ptr<PrefillPolicy> make_prefill_round_robin() { return std::make_unique<RoundRobin>(); }
+std::unique_ptr<PrefillPolicy> make_prefill_round_robin() { return std::make_unique<PrefillRoundRobin>(); }
 
 }  // namespace moesaic::routing

@@ -14,9 +14,9 @@
 namespace moesaic::signature {
 namespace {
 
-constexpr std::size_t kFolds = 4;
+constexpr std::size_t kPromptFolds = 4;
 /// Of the ridge, in units of the mean squared length of a centred row.
-constexpr std::array<double, 5> kRidges = {0.01, 0.1, 1, 10, 100};
+constexpr std::array<double, 5> kPromptRidges = {0.01, 0.1, 1, 10, 100};
 
 bool within(std::span<const float> values, float low, float high) {
   return std::ranges::all_of(values, [&](float value) { return value >= low && value <= high; });
@@ -38,11 +38,11 @@ std::vector<double> gram(const std::vector<float>& rows, std::size_t n, std::siz
 /// Squared error of each fold's targets under a fit to the other folds.
 double cross_error(const std::vector<double>& gram, std::size_t n, std::span<const double> targets,
                    std::size_t groups, double ridge, ThreadPool& pool) {
-  std::array<double, kFolds> errors{};
-  pool.parallel_for(kFolds, [&](std::size_t fold) {
+  std::array<double, kPromptFolds> errors{};
+  pool.parallel_for(kPromptFolds, [&](std::size_t fold) {
     std::vector<std::size_t> others;
     for (std::size_t i = 0; i < n; ++i) {
-      if (i % kFolds != fold) others.push_back(i);
+      if (i % kPromptFolds != fold) others.push_back(i);
     }
     std::vector<double> part(others.size() * others.size());
     for (std::size_t a = 0; a < others.size(); ++a) {
@@ -54,7 +54,7 @@ double cross_error(const std::vector<double>& gram, std::size_t n, std::span<con
       std::vector<double> dual;
       for (const std::size_t i : others) dual.push_back(targets[i * groups + g]);
       solve_with(factor, others.size(), dual);
-      for (std::size_t i = fold; i < n; i += kFolds) {
+      for (std::size_t i = fold; i < n; i += kPromptFolds) {
         double predicted = 0;
         for (std::size_t a = 0; a < others.size(); ++a) predicted += gram[i * n + others[a]] * dual[a];
         const double miss = targets[i * groups + g] - predicted;
@@ -161,8 +161,8 @@ PromptModel fit_prompt_model(std::span<const std::string_view> texts, std::span<
   for (std::size_t i = 0; i < n; ++i) unit += products[i * n + i] / static_cast<double>(n);
   unit = std::max(unit, 1e-9);
   double ridge = unit, least = -1;
-  for (const double candidate : kRidges) {
-    if (n < kFolds) break;
+  for (const double candidate : kPromptRidges) {
+    if (n < kPromptFolds) break;
     const double error = cross_error(products, n, targets, groups, candidate * unit, pool);
     if (least < 0 || error < least) least = error, ridge = candidate * unit;
   }

@@ -215,15 +215,15 @@ class Study {
 
 std::size_t index_of(Picker picker) { return static_cast<std::size_t>(picker); }
 
-struct NamedFigure {
+struct NamedStudyFigure {
   const char* name;
   double StudyFigures::* figure;
 };
-constexpr NamedFigure kFigures[] = {{"experts_per_step", &StudyFigures::experts_per_step},
-                                    {"longest_wait", &StudyFigures::longest_wait},
-                                    {"mean_wait", &StudyFigures::mean_wait},
-                                    {"requests_per_step", &StudyFigures::requests_per_step}};
-constexpr NamedFigure kCopies = {"node_copies_per_token", &StudyFigures::node_copies_per_token};
+constexpr NamedStudyFigure kStudyFigures[] = {{"experts_per_step", &StudyFigures::experts_per_step},
+                                              {"longest_wait", &StudyFigures::longest_wait},
+                                              {"mean_wait", &StudyFigures::mean_wait},
+                                              {"requests_per_step", &StudyFigures::requests_per_step}};
+constexpr NamedStudyFigure kCopies = {"node_copies_per_token", &StudyFigures::node_copies_per_token};
 
 }  // namespace
 
@@ -288,19 +288,19 @@ Json to_json(const std::vector<StudyOutcome>& outcomes, bool with_copies) {
     one["requests"] = outcome.options.batch.requests;
     for (const Picker picker : kPickers) {
       Json& figures = one["policies"][name(picker)];
-      const auto add = [&](const NamedFigure& named) {
+      const auto add = [&](const NamedStudyFigure& named) {
         const Estimate value = outcome.estimate(picker, named.figure);
         figures[named.name] = value.mean;
         figures["ci95"][named.name] = value.half;
       };
-      const auto add_change = [&](const NamedFigure& named) {
+      const auto add_change = [&](const NamedStudyFigure& named) {
         const Estimate value = outcome.change(picker, named.figure);
         figures["change_against_fifo"][named.name] = Json::Object{{"ci95", value.half}, {"mean", value.mean}};
       };
-      for (const NamedFigure& named : kFigures) add(named);
+      for (const NamedStudyFigure& named : kStudyFigures) add(named);
       if (with_copies) add(kCopies);
       if (picker == Picker::kFifo) continue;
-      add_change(kFigures[0]);
+      add_change(kStudyFigures[0]);
       if (with_copies) add_change(kCopies);
     }
     out.push_back(std::move(one));

@@ -10,8 +10,8 @@ namespace {
 
 using Lanes = float __attribute__((vector_size(16)));  // SSE2 and NEON have it; wider is not needed
 
-constexpr std::size_t kRun = 64;           // entries added in float32 before the sum goes to double
-constexpr std::size_t kRowsAtATime = 128;  // rows that share a tile of vectors while it is in cache
+constexpr std::size_t kRun = 64;        // entries added in float32 before the sum goes to double
+constexpr std::size_t kTileRows = 128;  // rows that share a tile of vectors while it is in cache
 
 /// Dot products of one row with `Width` vectors, which are interleaved: tile[column * Width + j].
 template <std::size_t Width>
@@ -62,9 +62,9 @@ void similarities(const SparseRows& rows, std::span<const float> vectors, std::s
                   std::span<float> out, ThreadPool& pool) {
   MOESAIC_CHECK(vectors.size() == count * rows.width && out.size() == rows.rows() * count);
   const std::vector<Tile> tiles = tiles_of(vectors, count, rows.width);
-  pool.parallel_for((rows.rows() + kRowsAtATime - 1) / kRowsAtATime, [&](std::size_t block) {
-    const std::size_t begin = block * kRowsAtATime;
-    const std::size_t end = std::min(rows.rows(), begin + kRowsAtATime);
+  pool.parallel_for((rows.rows() + kTileRows - 1) / kTileRows, [&](std::size_t block) {
+    const std::size_t begin = block * kTileRows;
+    const std::size_t end = std::min(rows.rows(), begin + kTileRows);
     double sums[32];
     for (const Tile& tile : tiles) {
       const std::size_t width = std::min(tile.width, count - tile.first);

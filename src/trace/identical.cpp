@@ -13,7 +13,7 @@ namespace {
 
 using Hash = std::pair<std::uint64_t, std::uint64_t>;
 
-constexpr std::uint64_t kBlock = 16'384;
+constexpr std::uint64_t kTokensAtATime = 16'384;
 
 /// Hashes of a layer's experts of some requests (ascending), in token order. The stored ids of a token are
 /// sorted, or in order of score: then other orders are other requests.
@@ -28,8 +28,8 @@ Status hash_layer(const Trace& trace, std::size_t row, std::span<const std::uint
     Hash hash{0xcbf29ce484222325, 0x9e3779b97f4a7c15 + row};
     for (std::uint64_t token = table.start[r], end = token + table.tokens(r); token < end; ++token) {
       if (token < from || token >= to) {
-        from = token / kBlock * kBlock;
-        to = std::min(from + kBlock, trace.tokens());
+        from = token / kTokensAtATime * kTokensAtATime;
+        to = std::min(from + kTokensAtATime, trace.tokens());
         block.resize(static_cast<std::size_t>(to - from) * k);
         MOESAIC_TRY(trace.read_layer(row, from, to, block));
       }

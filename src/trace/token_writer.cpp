@@ -87,7 +87,7 @@ struct TokenWriter::Impl {
   Status check_ids(std::span<const ExpertId> experts, const JournalRecord& record);
   Status add(JournalRecord record, std::span<const ExpertId> experts, std::span<const float> weights);
   Status share();
-  Status log_records(std::vector<comm::Bytes> parcels);
+  Status log_records(const std::vector<comm::Bytes>& parcels);
   Result<std::vector<comm::Bytes>> exchange(std::vector<comm::Bytes>& columns, std::uint64_t on_disk,
                                             std::size_t value_bytes);
   Status take(std::size_t count, std::span<const ExpertId> experts, std::span<const float> weights);
@@ -230,8 +230,8 @@ Status TokenWriter::Impl::share() {
     max_id = std::max(max_id, theirs.get<std::uint32_t>());
   }
   tokens = end;
-  MOESAIC_ASSIGN(std::vector<comm::Bytes> records_of, comm::gather(comm, pack(pending.records)));
-  MOESAIC_TRY(comm::agree(comm, log ? log_records(std::move(records_of)) : Status()));
+  MOESAIC_ASSIGN(const std::vector<comm::Bytes> records_of, comm::gather(comm, pack(pending.records)));
+  MOESAIC_TRY(comm::agree(comm, log ? log_records(records_of) : Status()));
   const std::uint64_t on_disk = pending.tokens - fresh[comm.rank()];
   MOESAIC_ASSIGN(const std::vector<comm::Bytes> experts,
                  exchange(pending.experts, on_disk, sizeof(ExpertId)));
@@ -248,7 +248,7 @@ Status TokenWriter::Impl::share() {
 }
 
 /// Root: the records of all ranks, but for those that an interrupted run left on disk.
-Status TokenWriter::Impl::log_records(std::vector<comm::Bytes> parcels) {
+Status TokenWriter::Impl::log_records(const std::vector<comm::Bytes>& parcels) {
   for (const comm::Bytes& parcel : parcels) {
     for (JournalRecord& record : unpack_records(parcel)) {
       if (records++ < records_on_disk) continue;

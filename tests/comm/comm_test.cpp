@@ -100,7 +100,7 @@ TEST(ThreadRanks, ARankThatLeavesFailsTheOthersInsteadOfHangingThem) {
   const auto statuses = run_thread_ranks(
       3, [](Comm& comm) { return comm.rank() == 1 ? Status(answer_no("gone")) : comm.barrier(); });
   EXPECT_EQ(statuses[1].error().message, "gone");
-  for (const std::size_t r : {0, 2}) {
+  for (const std::size_t r : {0u, 2u}) {
     ASSERT_FALSE(statuses[r]);
     EXPECT_EQ(statuses[r].error().message, "rank 1 has left the job.");
   }

@@ -54,7 +54,7 @@ void expect_same_as_alone(io::MemoryFiles& files, const std::vector<std::string>
   const auto alone = import_trace(files, sources, options);
   ASSERT_TRUE(alone) << alone.error().message;
   options.output = "out.zarr";
-  for (const std::size_t ranks : {2, 3, 5}) {
+  for (const std::size_t ranks : {2u, 3u, 5u}) {
     const Imported shared = import_on(ranks, files, sources, options);
     for (const Status& status : shared.statuses) ASSERT_TRUE(status) << status.error().message;
     ASSERT_EQ(files.contents("out.zarr"), files.contents("alone")) << ranks << " ranks";

@@ -72,7 +72,7 @@ TEST(SharedPlan, RanksThatShareTheLayersMakeThePlanOfOne) {
       const auto alone = store.plan(options);
       ASSERT_TRUE(alone) << alone.error().message;
       // More ranks than layers, too.
-      for (const std::size_t ranks : {2, 3, 7}) {
+      for (const std::size_t ranks : {2u, 3u, 7u}) {
         std::vector<std::string> made(ranks);
         const auto statuses = comm::run_thread_ranks(ranks, [&](comm::Comm& comm) -> Status {
           PlaceOptions shared = options;

@@ -45,11 +45,11 @@ std::vector<Status> write_on(io::FileSystem& files, const MadeTrace& made, std::
 }
 
 TEST(Ranks, AStoreOfSeveralIsTheStoreOfOne) {
-  for (const std::size_t layers : {1, 2, 5}) {
+  for (const std::size_t layers : {1u, 2u, 5u}) {
     for (const bool weights : {false, true}) {
       const MadeTrace made = make_trace(31 + layers, 90, made_shape(layers, 300, 2), weights);
       const Contents expected = written_alone(made);
-      for (const std::size_t ranks : {1, 2, 3, 7}) {  // 7: some have no layer
+      for (const std::size_t ranks : {1u, 2u, 3u, 7u}) {  // 7: some have no layer
         io::MemoryFiles files;
         for (const Status& status : write_on(files, made, ranks))
           ASSERT_TRUE(status) << status.error().message;
@@ -72,8 +72,8 @@ TEST(Ranks, TheTypeOfIdsIsSettledByTheEndWhereNothingIsCompressedBefore) {
 TEST(Ranks, WhatSeveralBeganAnyNumberEnds) {
   const MadeTrace made = make_trace(37, 60, made_shape(3, 8, 2));
   const Contents expected = written_alone(made);
-  for (const std::size_t before : {1, 2, 3}) {
-    for (const std::size_t after : {1, 2, 4}) {
+  for (const std::size_t before : {1u, 2u, 3u}) {
+    for (const std::size_t after : {1u, 2u, 4u}) {
       for (const std::uint64_t bytes : {3'000u, 4'500u, 6'000u}) {
         io::MemoryFiles files;
         io::FaultyFiles small(files, {.disk_bytes = bytes});
