@@ -2,7 +2,8 @@
 
 #include <cstdio>
 
-/// Exit 77, which ctest shows as skipped, when nothing failed and something could not run: gtest says 0 there.
+/// Exit 77, which ctest shows as skipped, when nothing failed and something could not run: gtest says 0
+/// there.
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   const int failed = RUN_ALL_TESTS();
