@@ -1,9 +1,9 @@
 # bench/<module>/<question>.cpp makes the program bench_<question>.
 find_package(benchmark REQUIRED)
 # Where the shared traces are, as the tests know it.
-add_library(moesaic_bench_support STATIC ${CMAKE_SOURCE_DIR}/tests/support/shared_data.cpp)
+add_library(moesaic_bench_support STATIC
+  ${CMAKE_SOURCE_DIR}/tests/support/paths.cpp ${CMAKE_SOURCE_DIR}/tests/support/shared_data.cpp)
 target_include_directories(moesaic_bench_support PUBLIC ${CMAKE_SOURCE_DIR}/tests)
-target_compile_definitions(moesaic_bench_support PUBLIC MOESAIC_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 file(GLOB _benches CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bench/*/*.cpp)
 foreach(_source IN LISTS _benches)
   get_filename_component(_question ${_source} NAME_WE)

@@ -10,9 +10,6 @@ target_sources(moesaic_test_support PRIVATE ${_support})
 target_include_directories(moesaic_test_support PUBLIC ${CMAKE_SOURCE_DIR}/tests)
 target_link_libraries(moesaic_test_support
   PUBLIC GTest::gtest rapidcheck rapidcheck_gtest moesaic_io fmt::fmt PRIVATE moesaic_warnings)
-target_compile_definitions(moesaic_test_support PUBLIC
-  MOESAIC_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
-  MOESAIC_PROGRAM="${CMAKE_BINARY_DIR}/bin/moesaic")
 target_precompile_headers(moesaic_test_support PUBLIC
   <gtest/gtest.h> <rapidcheck.h> <rapidcheck/gtest.h> <string> <vector>)
 

@@ -10,6 +10,7 @@
 #include "io/byte_stream.hpp"
 #include "io/files.hpp"
 #include "io/memory_files.hpp"
+#include "support/shared_data.hpp"
 #include "trace/inspect.hpp"
 #include "trace/trace.hpp"
 #include "trace/writer.hpp"
@@ -44,9 +45,7 @@ void must(const Status& status) {
 }  // namespace
 
 int main() {
-  const char* root = std::getenv("MOESAIC_SHARED");
-  const std::string source = std::string(root != nullptr ? root : MOESAIC_SOURCE_DIR "/../shared") +
-                             "/data/traces/gpt-oss-20b-decode/experts.u8.bin.xz";
+  const std::string source = testing::shared_data("traces/gpt-oss-20b-decode/experts.u8.bin.xz");
   const std::string raw = must(io::read_maybe_compressed(io::real_files(), source, 1u << 26));
   std::vector<ExpertId> experts;
   for (const char id : raw) experts.push_back(static_cast<ExpertId>(static_cast<unsigned char>(id)));

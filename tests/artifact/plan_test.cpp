@@ -2,6 +2,7 @@
 
 #include "artifact/sample_plan.hpp"
 #include "io/json.hpp"
+#include "support/paths.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace moesaic::artifact {
@@ -117,7 +118,7 @@ TEST(Plan, RefusesEveryTruncation) {
 }
 
 TEST(Plan, TheKeptFixtureOfVersion1StillReads) {
-  const std::string path = MOESAIC_SOURCE_DIR "/tests/data/artifact/plan-v1.json";
+  const std::string path = moesaic::testing::source_path("tests/data/artifact/plan-v1.json");
   const auto text = io::read_file(io::real_files(), path, 1 << 20);
   ASSERT_TRUE(text) << text.error().message;
   const auto read = parse_plan(*text, path);

@@ -6,6 +6,7 @@
 #include "artifact/assigner_json.hpp"
 #include "core/limits.hpp"
 #include "io/json.hpp"
+#include "support/paths.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace moesaic::artifact {
@@ -93,7 +94,7 @@ TEST(Router, WhatWouldBeTooLargeToReadIsNotWritten) {
 }
 
 TEST(Router, TheKeptFixtureOfVersion1StillReads) {
-  const std::string path = MOESAIC_SOURCE_DIR "/tests/data/artifact/router-v1.json";
+  const std::string path = moesaic::testing::source_path("tests/data/artifact/router-v1.json");
   const auto text = io::read_file(io::real_files(), path, 1 << 20);
   ASSERT_TRUE(text) << text.error().message;
   const auto read = parse_router(*text, path);

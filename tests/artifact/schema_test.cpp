@@ -1,12 +1,13 @@
 // The JSON Schemas in docs/schemas say of the kept fixtures what the readers say: the same keys, required
 // and allowed, at every level.
 #include "io/json.hpp"
+#include "support/paths.hpp"
 
 namespace moesaic::artifact {
 namespace {
 
 Json read(const std::string& path) {
-  const auto json = io::read_json(io::real_files(), MOESAIC_SOURCE_DIR "/" + path);
+  const auto json = io::read_json(io::real_files(), moesaic::testing::source_path(path));
   EXPECT_TRUE(json) << json.error().message;
   return json ? *json : Json();
 }

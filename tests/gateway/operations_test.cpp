@@ -4,6 +4,7 @@
 #include <set>
 
 #include "gateway/cluster.hpp"
+#include "support/paths.hpp"
 #include "support/program.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -93,7 +94,7 @@ TEST(Operations, ThePolicyIsChangedLiveAndDecisionsSayWhy) {
 }
 
 TEST(Operations, TheDashboardDrawsNothingThatIsNotCounted) {
-  std::ifstream file(MOESAIC_SOURCE_DIR "/deploy/grafana-gateway.json");
+  std::ifstream file(moesaic::testing::source_path("deploy/grafana-gateway.json"));
   const std::string board(std::istreambuf_iterator<char>(file), {});
   std::set<std::string> names;
   const std::string start = "moesaic_";

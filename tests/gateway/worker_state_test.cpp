@@ -5,6 +5,7 @@
 #include "gateway/engine_load.hpp"
 #include "gateway/signature_cache.hpp"
 #include "io/memory_files.hpp"
+#include "support/paths.hpp"
 
 namespace moesaic::gateway {
 namespace {
@@ -179,7 +180,7 @@ TEST(Config, TheSmallestFileAndItsErrors) {
 
 TEST(Config, TheSamplesAreRead) {
   for (const std::string name : {"plain", "vllm-nixl", "sglang"}) {
-    const std::string path = MOESAIC_SOURCE_DIR "/samples/gateway/" + name + ".yaml";
+    const std::string path = moesaic::testing::source_path("samples/gateway/") + name + ".yaml";
     const auto yaml = io::read_file(io::real_files(), path, 1 << 16);
     ASSERT_TRUE(yaml) << path;
     const auto config = read_config(*yaml, path);

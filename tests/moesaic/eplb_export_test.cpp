@@ -6,6 +6,7 @@
 
 #include "artifact/engine.hpp"
 #include "placement/eplb_golden.hpp"
+#include "support/paths.hpp"
 #include "support/temporary_folder.hpp"
 #include "trace/writer.hpp"
 
@@ -13,7 +14,7 @@ namespace moesaic {
 namespace {
 
 void expect_success(const std::string& arguments) {
-  const std::string command = fmt::format("{} {} > /dev/null", MOESAIC_PROGRAM, arguments);
+  const std::string command = fmt::format("{} {} > /dev/null", moesaic::testing::program_path(), arguments);
   ASSERT_EQ(std::system(command.c_str()), 0) << command;
 }
 

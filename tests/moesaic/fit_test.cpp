@@ -3,6 +3,7 @@
 
 #include "artifact/router.hpp"
 #include "io/json.hpp"
+#include "support/paths.hpp"
 #include "support/program.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -14,7 +15,8 @@ using testing::run_moesaic;
 class Fit : public ::testing::Test {
  protected:
   void SetUp() override {
-    const auto imported = run_moesaic({"import", MOESAIC_SOURCE_DIR "/samples/moesaic-mini", "-o", store()});
+    const auto imported =
+        run_moesaic({"import", moesaic::testing::source_path("samples/moesaic-mini"), "-o", store()});
     ASSERT_EQ(imported.exit_code, 0) << imported.err;
   }
 
@@ -120,10 +122,10 @@ TEST_F(Fit, BadUsageAndBadInputExitTwoWithOneMessageAndNoOutput) {
 }
 
 TEST_F(Fit, ATraceOfCountsHasNoRequestsToLearnFrom) {
-  ASSERT_EQ(
-      run_moesaic({"import", MOESAIC_SOURCE_DIR "/tests/data/ingest/stat-full.pt", "-o", at("counts.zarr")})
-          .exit_code,
-      0);
+  ASSERT_EQ(run_moesaic({"import", moesaic::testing::source_path("tests/data/ingest/stat-full.pt"), "-o",
+                         at("counts.zarr")})
+                .exit_code,
+            0);
   const auto done = run_moesaic({"fit", at("counts.zarr"), "--decoders", "2", "-o", at("none.json")});
   EXPECT_EQ(done.exit_code, 2);
   EXPECT_NE(done.err.find("holds counts"), std::string::npos) << done.err;

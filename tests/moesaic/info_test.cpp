@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "io/json.hpp"
+#include "support/paths.hpp"
 #include "support/temporary_folder.hpp"
 #include "trace/writer.hpp"
 
@@ -18,7 +19,8 @@ struct Outcome {
 /// Runs `moesaic info`; output is stdout and stderr together.
 Outcome info(const std::string& arguments) {
   Outcome run;
-  FILE* pipe = popen(fmt::format("{} info {} 2>&1", MOESAIC_PROGRAM, arguments).c_str(), "r");
+  FILE* pipe =
+      popen(fmt::format("{} info {} 2>&1", moesaic::testing::program_path(), arguments).c_str(), "r");
   if (pipe == nullptr) return run;
   std::array<char, 4096> buffer{};
   while (const std::size_t n = fread(buffer.data(), 1, buffer.size(), pipe))

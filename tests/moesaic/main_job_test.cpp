@@ -7,6 +7,7 @@
 
 #include "io/files.hpp"
 #include "io/json.hpp"
+#include "support/paths.hpp"
 #include "support/program.hpp"
 #include "support/temporary_folder.hpp"
 #include "trace/writer.hpp"
@@ -16,7 +17,7 @@ namespace {
 
 using testing::run_moesaic;
 
-const char* const kSample = MOESAIC_SOURCE_DIR "/samples/moesaic-mini";
+const std::string kSample = moesaic::testing::source_path("samples/moesaic-mini");
 
 class MainJob : public ::testing::Test {
  protected:
@@ -190,7 +191,7 @@ TEST_F(MainJob, AReadOnlyOrFullTargetLeavesNothing) {
   EXPECT_NE(result.exit_code, 0);
   EXPECT_NE(result.err.find("/proc/plan.json"), std::string::npos) << result.err;
   // A file may grow to 512 bytes here, as on a disk that is full: the write fails half way.
-  const std::string command = "ulimit -f 1; " MOESAIC_PROGRAM " plan " + store() +
+  const std::string command = "ulimit -f 1; " + moesaic::testing::program_path() + " plan " + store() +
                               " --nodes 2 --gpus-per-node 2 -a linear -o " + at("full.json") + " > " +
                               at("out") + " 2>&1";
   const int status = std::system(command.c_str());

@@ -1,5 +1,6 @@
 // `moesaic microbatch` as a process, on the sample: what it promises, and what it refuses.
 #include "io/json.hpp"
+#include "support/paths.hpp"
 #include "support/program.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -12,7 +13,7 @@ class Microbatch : public ::testing::Test {
  protected:
   void SetUp() override {
     const auto imported =
-        run_moesaic({"import", MOESAIC_SOURCE_DIR "/samples/moesaic-mini", "-o", at("t.zarr")});
+        run_moesaic({"import", moesaic::testing::source_path("samples/moesaic-mini"), "-o", at("t.zarr")});
     ASSERT_EQ(imported.exit_code, 0) << imported.err;
   }
   std::string at(const std::string& name) const { return folder_ / name; }

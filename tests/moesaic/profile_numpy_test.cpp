@@ -7,6 +7,7 @@
 #include "io/json.hpp"
 #include "profile/profile.hpp"
 #include "support/imported.hpp"
+#include "support/paths.hpp"
 #include "support/shared_data.hpp"
 
 namespace moesaic::profile {
@@ -56,7 +57,7 @@ void expect_agreement(const testing::Imported& imported, const std::string& name
   ThreadPool pool(2);
   const auto result = profile_trace(imported.trace(), {}, pool);
   ASSERT_TRUE(result) << result.error().message;
-  const std::string file = std::string(MOESAIC_SOURCE_DIR "/tests/data/profile/") + name + ".json";
+  const std::string file = moesaic::testing::source_path("tests/data/profile/") + name + ".json";
   const auto text = io::read_file(io::real_files(), file, 1 << 24);
   ASSERT_TRUE(text) << text.error().message;
   const auto expected = io::parse_json(*text, file);
@@ -70,7 +71,8 @@ void expect_agreement(const testing::Imported& imported, const std::string& name
 }
 
 TEST(ProfileNumpy, AgreesOnATraceWithPrefillAndDecode) {
-  expect_agreement(testing::Imported({MOESAIC_SOURCE_DIR "/samples/moesaic-mini"}), "moesaic-mini", 700);
+  expect_agreement(testing::Imported({moesaic::testing::source_path("samples/moesaic-mini")}), "moesaic-mini",
+                   700);
 }
 
 TEST(ProfileNumpy, AgreesOnADecodeOnlyTrace) {

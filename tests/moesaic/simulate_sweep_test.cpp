@@ -5,6 +5,7 @@
 
 #include "simulate/load.hpp"
 #include "support/imported.hpp"
+#include "support/paths.hpp"
 
 namespace moesaic::simulate {
 namespace {
@@ -18,11 +19,11 @@ struct Sample {
   Sample() {
     ingest::ImportOptions options;
     options.output = folder / "mini.zarr";
-    const std::vector<std::string> sources = {MOESAIC_SOURCE_DIR "/samples/moesaic-mini"};
+    const std::vector<std::string> sources = {moesaic::testing::source_path("samples/moesaic-mini")};
     const auto done = ingest::import_trace(io::real_files(), sources, options);
     EXPECT_TRUE(done) << done.error().message;
-    auto read =
-        read_cluster_file(io::real_files(), MOESAIC_SOURCE_DIR "/samples/clusters/moesaic-mini-4d.yaml");
+    auto read = read_cluster_file(io::real_files(),
+                                  moesaic::testing::source_path("samples/clusters/moesaic-mini-4d.yaml"));
     EXPECT_TRUE(read) << read.error().message;
     file = *std::move(read);
     file.trace = options.output;

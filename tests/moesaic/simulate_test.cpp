@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "io/json.hpp"
+#include "support/paths.hpp"
 #include "support/program.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -14,13 +15,15 @@ double number(const Json* json) {
   return out;
 }
 
-constexpr const char* kCluster = MOESAIC_SOURCE_DIR "/samples/clusters/moesaic-mini-4d.yaml";
+const std::string kCluster = moesaic::testing::source_path("samples/clusters/moesaic-mini-4d.yaml");
 
 TEST(Simulate, GivesATableAndTheSameFiguresAsJson) {
   const testing::TemporaryFolder folder;
   const std::string trace = folder / "mini.zarr", json = folder / "out.json";
   ASSERT_EQ(
-      testing::run_moesaic({"import", MOESAIC_SOURCE_DIR "/samples/moesaic-mini", "-o", trace}).exit_code, 0);
+      testing::run_moesaic({"import", moesaic::testing::source_path("samples/moesaic-mini"), "-o", trace})
+          .exit_code,
+      0);
   const auto run = testing::run_moesaic({"simulate", kCluster, "--trace", trace, "--json", json});
   ASSERT_EQ(run.exit_code, 0) << run.err;
   for (const char* part : {"2 prefill and 4 decode workers", "100 recorded requests simulated", "jsq", "eldr",

@@ -8,6 +8,7 @@
 #include "artifact/plan.hpp"
 #include "io/files.hpp"
 #include "io/json.hpp"
+#include "support/paths.hpp"
 #include "support/program.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -16,7 +17,7 @@ namespace {
 
 using testing::run_moesaic;
 
-const char* const kSample = MOESAIC_SOURCE_DIR "/samples/moesaic-mini";
+const std::string kSample = moesaic::testing::source_path("samples/moesaic-mini");
 
 class Verify : public ::testing::Test {
  protected:

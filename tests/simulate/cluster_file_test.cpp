@@ -1,5 +1,6 @@
 #include "simulate/cluster_file.hpp"
 
+#include "support/paths.hpp"
 #include "support/shared_data.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -138,8 +139,8 @@ TEST(ClusterFile, ArrivalsComeFromAFileBesideIt) {
 
 TEST(ClusterFile, TheSamplesAreValid) {
   for (const char* name : {"gpt-oss-8p8d", "gpt-oss-loads", "llama-4-4d", "moesaic-mini-4d"}) {
-    const auto file = read_cluster_file(
-        io::real_files(), std::string(MOESAIC_SOURCE_DIR "/samples/clusters/") + name + ".yaml");
+    const auto file = read_cluster_file(io::real_files(),
+                                        moesaic::testing::source_path("samples/clusters/") + name + ".yaml");
     EXPECT_TRUE(file) << file.error().message;
   }
 }

@@ -7,10 +7,12 @@
 #include <string>
 #include <string_view>
 
+#include "support/paths.hpp"
+
 namespace moesaic::testing {
 
 /// A file under tests/data/.
-inline std::string test_data(const std::string& name) { return MOESAIC_SOURCE_DIR "/tests/data/" + name; }
+inline std::string test_data(const std::string& name) { return source_path("tests/data/" + name); }
 
 inline std::string read_bytes(const std::string& path) {
   std::ifstream file(path, std::ios::binary);

@@ -1,4 +1,5 @@
 #include "support/program.hpp"
+#include "support/paths.hpp"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -19,7 +20,7 @@ int open_file(const std::string& path) {
 
 /// Takes both descriptors.
 pid_t start(const std::vector<std::string>& arguments, int out_file, int err_file) {
-  std::vector<std::string> words{MOESAIC_PROGRAM};
+  std::vector<std::string> words{program_path()};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());

@@ -1,4 +1,5 @@
 #include "support/shared_data.hpp"
+#include "support/paths.hpp"
 
 #include <cstdlib>
 #include <filesystem>
@@ -7,7 +8,7 @@ namespace moesaic::testing {
 
 std::string shared_root() {
   const char* root = std::getenv("MOESAIC_SHARED");
-  return root != nullptr ? root : MOESAIC_SOURCE_DIR "/../shared";
+  return root != nullptr ? root : source_path("../shared");
 }
 
 std::string shared_data(const std::string& path) { return shared_root() + "/data/" + path; }

@@ -7,6 +7,7 @@
 
 #include "io/json.hpp"
 #include "io/memory_files.hpp"
+#include "support/paths.hpp"
 #include "support/temporary_folder.hpp"
 #include "trace/store_fixture.hpp"
 #include "trace/trace.hpp"
@@ -17,7 +18,7 @@ namespace {
 using namespace moesaic::trace::testing;
 using moesaic::testing::TemporaryFolder;
 
-constexpr const char* kPackage = MOESAIC_SOURCE_DIR "/tests/zarrita";
+const std::string kPackage = moesaic::testing::source_path("tests/zarrita");
 
 bool is_installed() {
   return io::real_files().status(io::join_path(kPackage, "node_modules/zarrita"))->exists;

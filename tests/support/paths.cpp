@@ -1,0 +1,11 @@
+#include "support/paths.hpp"
+
+namespace moesaic::testing {
+
+std::string source_path(const std::string& relative) {
+  return std::string(MOESAIC_SOURCE_DIR) + "/" + relative;
+}
+
+std::string program_path() { return MOESAIC_PROGRAM; }
+
+}  // namespace moesaic::testing
