@@ -3,6 +3,7 @@
 
 #include "core/check.hpp"
 #include "protocol/handoff.hpp"
+#include "protocol/prompt_text.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace moesaic::protocol;
@@ -17,6 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   MOESAIC_CHECK(again);
   MOESAIC_CHECK(again->reserved.empty());
   MOESAIC_CHECK(again->members.size() + body->reserved.size() == body->members.size());
+  MOESAIC_CHECK(prompt_text(body->prompt, 64).size() <= 64);
   MOESAIC_CHECK(prefill_body(*body, Handoff::kNixl, "").text().size() > 2);
   return 0;
 }

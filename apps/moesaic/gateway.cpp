@@ -57,6 +57,7 @@ Result<gateway::PolicyMaker> make_policies(Context& context, const std::string& 
     options->eldr.centroids = router.assigner.prototypes;
     maker.usage = {router.shape.layers.size(), router.shape.experts};
     maker.predictor = signature::uniform_predictor(router.shape);
+    maker.prompt_model = std::move(router.prompt_model);
     has_eldr = true;
   }
   options->eldr.refit_every = std::chrono::seconds(2);

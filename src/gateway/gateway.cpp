@@ -45,6 +45,7 @@ Result<std::unique_ptr<Gateway>> Gateway::start(net::Loop& loop, io::FileSystem&
   if (gateway->policies_.predictor) experts = std::make_unique<ExpertLoad>(*gateway->policies_.predictor);
   state.placer = std::make_unique<Placer>(std::move(decode), std::move(prefill), std::move(experts));
   state.usage = gateway->policies_.usage;
+  if (auto& model = gateway->policies_.prompt_model) state.prompts.emplace(std::move(*model));
   state.cache = SignatureCache(state.config.cache_entries, state.config.cache_block_bytes);
   state.workers = std::make_unique<Workers>(
       loop, state.config.health, state.config.client,

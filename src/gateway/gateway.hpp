@@ -16,6 +16,7 @@
 #include "net/http_server.hpp"
 #include "net/tls.hpp"
 #include "signature/prediction.hpp"
+#include "signature/prompt_model.hpp"
 
 namespace moesaic::gateway {
 
@@ -29,6 +30,8 @@ struct PolicyMaker {
   UsageShape usage{};
   /// Of `usage`'s size: what a prefill's experts say about its decode. Without it no locality is told.
   std::optional<signature::Predictor> predictor{};
+  /// With usage of `usage`'s size: what a prompt's words say where nothing better is known.
+  std::optional<signature::PromptModel> prompt_model{};
 };
 
 class Gateway {

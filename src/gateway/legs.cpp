@@ -106,7 +106,10 @@ Task<void> Proxy::report_fault(Flight& flight, Leg& leg, std::string_view which)
 
 void Proxy::recall_usage(Flight& flight) {
   flight.usage = state_.cache.find(flight.body.prompt);
-  flight.source = flight.usage ? UsageSource::kPrefixCache : UsageSource::kNone;
+  flight.source = UsageSource::kPrefixCache;
+  if (flight.usage) return;
+  if (state_.prompts) flight.usage = state_.prompts->of(flight.body.prompt);
+  flight.source = flight.usage ? UsageSource::kPromptModel : UsageSource::kNone;
 }
 
 Task<void> Proxy::plain(Flight& flight) {

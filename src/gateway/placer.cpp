@@ -28,6 +28,8 @@ std::string_view to_string(UsageSource source) {
       return "routed_experts";
     case UsageSource::kPrefixCache:
       return "prefix_cache";
+    case UsageSource::kPromptModel:
+      return "prompt_model";
     case UsageSource::kNone:
       return "none";
   }

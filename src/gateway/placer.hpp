@@ -19,7 +19,7 @@ namespace moesaic::gateway {
 enum class WorkerKey : std::uint32_t {};
 
 /// Where the expert usage that a decision was made from came from, best first.
-enum class UsageSource { kEldrSignature, kRoutedExperts, kPrefixCache, kNone };
+enum class UsageSource { kEldrSignature, kRoutedExperts, kPrefixCache, kPromptModel, kNone };
 std::string_view to_string(UsageSource source);
 std::string_view to_string(routing::Reason reason);
 

@@ -4,12 +4,14 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "gateway/api_keys.hpp"
 #include "gateway/config.hpp"
 #include "gateway/handoff_ledger.hpp"
 #include "gateway/placer.hpp"
+#include "gateway/prompt_usage.hpp"
 #include "gateway/signature_cache.hpp"
 #include "gateway/telemetry.hpp"
 #include "gateway/workers.hpp"
@@ -30,6 +32,7 @@ struct State {
   std::unique_ptr<Workers> workers{};
   std::unique_ptr<Placer> placer{};
   SignatureCache cache{0, 512};
+  std::optional<PromptUsage> prompts{};
   HandoffLedger ledger{};
   Metrics metrics{};
   Log log{};
