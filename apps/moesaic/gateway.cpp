@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include "artifact/plan.hpp"
 #include "artifact/router.hpp"
 #include "command.hpp"
 #include "core/config.hpp"
@@ -29,6 +30,14 @@ Result<gateway::Config> read(Context& context, const std::string& path) {
   return gateway::read_config(yaml, path);
 }
 
+/// Counts of one kind alone reach the policies. `known` may still be none.
+Status check_same_size(const std::string& path, std::string_view which, const gateway::UsageShape& known,
+                       const gateway::UsageShape& other) {
+  if (known.cells() == 0 || (known.layers == other.layers && known.experts == other.experts)) return {};
+  return bad_input(fmt::format("{}: {} are of models of different size: {} x {} and {} x {} layers x experts",
+                               path, which, known.layers, known.experts, other.layers, other.experts));
+}
+
 /// The `policy.step` block that prices experts for `marginal`; nothing when there is none.
 Result<std::optional<cost::StepTime>> read_step(Context& context, const std::string& path,
                                                 const ModelShape& shape) {
@@ -41,6 +50,25 @@ Result<std::optional<cost::StepTime>> read_step(Context& context, const std::str
   MOESAIC_ASSIGN(std::optional<cost::StepTime> time,
                  cost::read_step_time(*step, preset ? **preset : cost::model_presets().front()));
   return time;
+}
+
+/// policy.plan: where requests have their homes.
+Status read_homes(Context& context, const std::string& path, const gateway::Config& config,
+                  gateway::PolicyMaker& maker, routing::DecodePolicyConfig& options) {
+  MOESAIC_ASSIGN(artifact::Plan plan, artifact::read_plan(context.files, config.plan_file));
+  if (!plan.assigner) {
+    return bad_input(
+        fmt::format("{}: has no assigner, so it gives unseen requests no homes; plan from a trace of tokens "
+                    "with requests, not from counts",
+                    config.plan_file));
+  }
+  const gateway::UsageShape usage{plan.shape.layers.size(), plan.shape.experts};
+  MOESAIC_TRY(check_same_size(path, "policy.router and policy.plan", maker.usage, usage));
+  maker.usage = usage;
+  if (!maker.predictor) maker.predictor = signature::uniform_predictor(plan.shape);
+  maker.homes = plan.assigner->targets();
+  options.group = {.assigner = std::move(*plan.assigner), .layer_rows = usage.layers};
+  return {};
 }
 
 /// Reads the files that locality policies need, once; makes policies from them.
@@ -61,13 +89,11 @@ Result<gateway::PolicyMaker> make_policies(Context& context, const std::string& 
     has_eldr = true;
   }
   options->eldr.refit_every = std::chrono::seconds(2);
+  if (!config.plan_file.empty()) MOESAIC_TRY(read_homes(context, path, config, maker, *options));
   if (!config.trace.empty()) {
     MOESAIC_ASSIGN(const simulate::Recording recording, read_recorded(context, config.trace));
     const gateway::UsageShape usage{recording.shape.layers.size(), recording.shape.experts};
-    if (has_eldr && (usage.layers != maker.usage.layers || usage.experts != maker.usage.experts)) {
-      return bad_input(
-          fmt::format("{}: policy.router and policy.trace are of models of different size", path));
-    }
+    MOESAIC_TRY(check_same_size(path, "policy.trace and policy.router or policy.plan", maker.usage, usage));
     maker.usage = usage;
     if (!has_eldr) {
       options->eldr.layer_rows = usage.layers;
@@ -92,6 +118,9 @@ Result<gateway::PolicyMaker> make_policies(Context& context, const std::string& 
     }
     if (name.starts_with("eldr") && !has_eldr) {
       return bad_input(fmt::format("policy {} needs policy.router or policy.trace", name));
+    }
+    if (name == "group" && options->group.assigner.targets() == 0) {
+      return bad_input("policy group needs policy.plan (a plan.json with an assigner, docs/plan.md)");
     }
     return routing::make_decode_policy(name, *options);
   };

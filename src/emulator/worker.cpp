@@ -146,6 +146,10 @@ Status Worker::check_rank(const net::HttpHead& head, const Ask& ask) {
     return bad_input(fmt::format("data-parallel rank {}: this engine has {}", *rank, config_.ranks));
   }
   if (rank) ++stats_.of_rank[*rank];
+  if (const std::string* key = head.find("x-smg-routing-key");
+      key != nullptr && (stats_.of_key.size() < 1024 || stats_.of_key.contains(*key))) {
+    ++stats_.of_key[*key];
+  }
   return {};
 }
 

@@ -31,6 +31,7 @@ class Worker {
     std::uint64_t aborted = 0;   ///< the client left first
     std::uint64_t prefills = 0, decodes = 0;
     std::map<std::uint64_t, std::uint64_t> of_rank{};  ///< requests that named a data-parallel rank, by rank
+    std::map<std::string, std::uint64_t> of_key{};     ///< ... an X-SMG-Routing-Key, by key (1,024 at most)
   };
 
   /// Starts listening; serves while the loop runs. `recording` may be nullptr. Loop and recording outlive

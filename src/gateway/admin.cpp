@@ -147,6 +147,9 @@ Admin::Answer Admin::add_worker(std::string_view body) {
   if (!config) return {400, error_json(config.error().message)};
   if (config->workers.size() != 1)
     return {400, error_json("expected one worker: {\"name\", \"url\", \"role\", ...}")};
+  if (const Status fine = gateway_.check_home(config->workers.front()); !fine) {
+    return {400, error_json(fine.error().message)};
+  }
   const Status added = gateway_.state_.workers->add(std::move(config->workers.front()));
   if (!added) return {400, error_json(added.error().message)};
   return {200, Json(Json::Object{})};
@@ -213,6 +216,7 @@ Admin::Answer Admin::decisions(std::string_view target) const {
     entry["worker"] = record.worker;
     entry["rank"] = record.rank;
     entry["prefiller"] = record.prefiller.empty() ? Json() : Json(record.prefiller);
+    if (record.home) entry["home"] = *record.home;
     entry["reason"] = to_string(record.reason);
     entry["usage"] = to_string(record.source);
     if (record.locality) {

@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <charconv>
 #include <set>
 
 #include "core/config.hpp"
+#include "core/limits.hpp"
 
 namespace moesaic::gateway {
 namespace {
@@ -44,7 +46,7 @@ Status read_listen(const ConfigNode& node, ListenSpec& out) {
 
 Result<WorkerSpec> read_worker(const ConfigNode& node, Handoff handoff) {
   MOESAIC_TRY(node.check_keys({"name", "url", "role", "ranks", "rank_by", "max_running", "kv_tokens",
-                               "bootstrap_port", "engine_id", "bootstrap_address"}));
+                               "bootstrap_port", "engine_id", "bootstrap_address", "home"}));
   WorkerSpec worker;
   MOESAIC_ASSIGN(worker.name, node.text("name"));
   MOESAIC_ASSIGN(const std::string url, node.text("url"));
@@ -60,6 +62,10 @@ Result<WorkerSpec> read_worker(const ConfigNode& node, Handoff handoff) {
   if (node.find("bootstrap_port") != nullptr) {
     MOESAIC_ASSIGN(const std::uint64_t port, node.count("bootstrap_port", 1, 65'535));
     worker.bootstrap_port = static_cast<std::uint16_t>(port);
+  }
+  if (node.find("home") != nullptr) {
+    MOESAIC_ASSIGN(const std::uint64_t home, node.count("home", 0, limits::kMaxGpus));
+    worker.home = static_cast<std::uint32_t>(home);
   }
   MOESAIC_ASSIGN(worker.engine_id, node.text_or("engine_id", ""));
   MOESAIC_ASSIGN(worker.bootstrap_address, node.text_or("bootstrap_address", ""));
@@ -115,10 +121,11 @@ Status read_limits(const ConfigNode& node, Config& out) {
 
 Status read_policy(const ConfigNode& node, Config& out) {
   MOESAIC_TRY(node.check_keys(
-      {"decode", "prefill", "router", "trace", "step", "cache_entries", "cache_block_bytes"}));
+      {"decode", "prefill", "router", "plan", "trace", "step", "cache_entries", "cache_block_bytes"}));
   MOESAIC_ASSIGN(out.decode_policy, node.text_or("decode", out.decode_policy));
   MOESAIC_ASSIGN(out.prefill_policy, node.text_or("prefill", out.prefill_policy));
   MOESAIC_ASSIGN(out.router_file, node.text_or("router", ""));
+  MOESAIC_ASSIGN(out.plan_file, node.text_or("plan", ""));
   MOESAIC_ASSIGN(out.trace, node.text_or("trace", ""));
   MOESAIC_TRY(read_size(node, "cache_entries", out.cache_entries, 0, 1u << 24));
   MOESAIC_TRY(read_size(node, "cache_block_bytes", out.cache_block_bytes, 16, 1u << 20));
@@ -176,9 +183,39 @@ Status check_worker(const WorkerSpec& worker, Handoff handoff) {
   if (worker.role == Role::kPrefill && worker.ranks > 1) {
     return wrong("ranks are named to decoders and plain workers: a prefiller spreads over its own");
   }
+  if (worker.role == Role::kPrefill && worker.home) {
+    return wrong("a plan's homes are served by decoders and plain workers, not by a prefiller");
+  }
   if (worker.role == Role::kPrefill && handoff == Handoff::kMooncake &&
       (worker.engine_id.empty() || worker.bootstrap_address.empty())) {
     return wrong("a Mooncake prefiller needs engine_id and bootstrap_address");
+  }
+  return {};
+}
+
+Status number_homes(std::vector<WorkerSpec>& workers, std::size_t homes) {
+  std::vector<bool> served(homes);
+  std::size_t next = 0, places = 0;
+  for (WorkerSpec& worker : workers) {
+    if (worker.role == Role::kPrefill) continue;
+    const std::size_t first = worker.home.value_or(static_cast<std::uint32_t>(next));
+    next = first + worker.ranks;
+    places += worker.ranks;
+    if (next > homes) {
+      return bad_input(fmt::format(
+          "worker \"{}\": serves the homes {} to {}, and the plan has {} (0 to {}): expected as many places "
+          "(workers x ranks) as homes, or \"home\" to name the first of each worker's",
+          worker.name, first, next - 1, homes, homes - 1));
+    }
+    worker.home = static_cast<std::uint32_t>(first);
+    std::fill_n(served.begin() + static_cast<std::ptrdiff_t>(first), worker.ranks, true);
+  }
+  const auto missing = std::find(served.begin(), served.end(), false);
+  if (missing != served.end()) {
+    return bad_input(fmt::format(
+        "workers: {} places (workers x ranks) leave home {} of the plan's {} without one: expected a worker, "
+        "or a rank of one, for every home",
+        places, missing - served.begin(), homes));
   }
   return {};
 }

@@ -32,6 +32,8 @@ struct WorkerSpec {
   std::optional<std::uint16_t> bootstrap_port{};  ///< SGLang prefillers
   std::string engine_id{};                        ///< Mooncake prefillers
   std::string bootstrap_address{};                ///< Mooncake prefillers
+  /// The plan's home that rank 0 serves, the other ranks those that follow; number_homes() fills it in.
+  std::optional<std::uint32_t> home{};
 
   bool operator==(const WorkerSpec&) const = default;
 };
@@ -72,6 +74,7 @@ struct Config {
   std::vector<WorkerSpec> workers{};
   std::string decode_policy = "jsq", prefill_policy = "least-loaded";
   std::string router_file{};              ///< router.json for eldr-static, eldr
+  std::string plan_file{};                ///< plan.json for group
   std::string trace{};                    ///< store that marginal's predictor is fitted on
   std::size_t cache_entries = 4096;       ///< of the signature cache; 0: none
   std::size_t cache_block_bytes = 512;    ///< of prompt text
@@ -96,6 +99,11 @@ bool is_loopback(std::string_view address);
 
 /// "http://10.0.0.1:8100" -> host and port. Errors quote the text.
 Status parse_url(std::string_view url, std::string& host, std::uint16_t& port);
+
+/// Gives the workers that decode the homes of a plan that has `homes`: those that name none follow the worker
+/// before them. Several may serve one home. Errors (bad input): a home that nobody serves, or that the plan
+/// lacks.
+Status number_homes(std::vector<WorkerSpec>& workers, std::size_t homes);
 
 /// Name, role, protocol of a worker fit the configuration. Errors name the worker.
 Status check_worker(const WorkerSpec& worker, protocol::Handoff handoff);

@@ -60,6 +60,7 @@ struct Flight {
   // What is told of it afterwards.
   std::string worker{}, prefiller{};
   std::uint32_t rank = 0;
+  std::optional<std::uint32_t> home{};
   routing::Reason reason = routing::Reason::kNoWorker;
   int status = 0;
   Outcome outcome = Outcome::kClientGone;

@@ -62,10 +62,34 @@ Result<std::unique_ptr<Gateway>> Gateway::start(net::Loop& loop, io::FileSystem&
         state.placer->worker_load(backend.key, backend.load->running + backend.load->waiting,
                                   state.loop.now());
       });
+  MOESAIC_TRY(gateway->check_homes(state.config.workers));
   MOESAIC_TRY(gateway->open_servers());
   for (const WorkerSpec& worker : state.config.workers) MOESAIC_TRY(state.workers->add(worker));
   loop.spawn(gateway->tick());
   return gateway;
+}
+
+Status Gateway::check_homes(std::vector<WorkerSpec>& workers) const {
+  if (policies_.homes > 0) return number_homes(workers, policies_.homes);
+  for (const WorkerSpec& worker : workers) MOESAIC_TRY(check_home(worker));
+  return {};
+}
+
+Status Gateway::check_home(const WorkerSpec& worker) const {
+  const auto wrong = [&](const std::string& what) {
+    return bad_input(fmt::format("worker \"{}\": {}", worker.name, what));
+  };
+  if (policies_.homes == 0) {
+    return worker.home
+               ? Status(wrong("names a home, and there is no plan: give policy.plan, or leave it out"))
+               : Status();
+  }
+  if (worker.role == Role::kPrefill) return {};
+  if (!worker.home || *worker.home + worker.ranks > policies_.homes) {
+    return wrong(fmt::format("expected \"home\", the first of the plan's {} homes that its {} ranks serve",
+                             policies_.homes, worker.ranks));
+  }
+  return {};
 }
 
 Status Gateway::open_servers() {
@@ -174,10 +198,12 @@ Status Gateway::reload() {
     return bad_input(
         "addresses, ports, protocol and whether TLS is on need a restart: change them back to reload");
   }
-  if (fresh.router_file != old.router_file || fresh.trace != old.trace) {
+  if (fresh.router_file != old.router_file || fresh.trace != old.trace || fresh.plan_file != old.plan_file) {
     return bad_input(
-        "policy.router and policy.trace are read at the start alone: restart, or change them back");
+        "policy.router, policy.plan and policy.trace are read at the start alone: restart, or change them "
+        "back");
   }
+  MOESAIC_TRY(check_homes(fresh.workers));
   // All that can fail first: a bad file changes nothing.
   ApiKeys keys, admin_keys;
   if (!fresh.keys_file.empty()) {

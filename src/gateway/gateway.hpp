@@ -32,6 +32,7 @@ struct PolicyMaker {
   std::optional<signature::Predictor> predictor{};
   /// With usage of `usage`'s size: what a prompt's words say where nothing better is known.
   std::optional<signature::PromptModel> prompt_model{};
+  std::size_t homes = 0;  ///< of the plan; 0: there is none, and workers name no homes
 };
 
 class Gateway {
@@ -60,6 +61,10 @@ class Gateway {
   Gateway(net::Loop& loop, io::FileSystem& files, Config config, PolicyMaker policies,
           std::function<Result<Config>()> reread);
 
+  /// Numbers the homes of a configuration's workers, or sees that none are named. Errors: number_homes().
+  Status check_homes(std::vector<WorkerSpec>& workers) const;
+  /// Of a worker that joins later: it must name the homes it serves.
+  Status check_home(const WorkerSpec& worker) const;
   net::Task<void> handle(net::Exchange& exchange);
   net::Task<void> tick();
   net::Task<void> finish_drain(std::function<void()> done);

@@ -34,9 +34,12 @@ std::vector<Header> worker_headers(const Flight& flight, const Backend& backend,
     headers.push_back(header);
   }
   headers.push_back({"X-Request-Id", flight.id});
-  if (backend.spec.ranks > 1 && backend.spec.role != Role::kPrefill) {
-    if (backend.spec.rank_by == RankBy::kHeader)
-      headers.push_back({"X-data-parallel-rank", std::to_string(rank)});
+  if (backend.spec.role == Role::kPrefill) return headers;
+  if (backend.spec.ranks > 1 && backend.spec.rank_by == RankBy::kHeader)
+    headers.push_back({"X-data-parallel-rank", std::to_string(rank)});
+  if (flight.home) {
+    headers.push_back({"X-SMG-Routing-Key", fmt::format("home-{}", *flight.home)});
+  } else if (backend.spec.ranks > 1) {
     headers.push_back({"X-SMG-Routing-Key", fmt::format("{}-{}", backend.spec.name, rank)});
   }
   return headers;
@@ -67,6 +70,7 @@ Task<std::unique_ptr<Leg>> Proxy::open_leg(Flight& flight, Role role) {
     } else {
       flight.worker = backend->spec.name;
       flight.rank = choice->rank;
+      flight.home = choice->home;
       flight.reason = choice->reason;
       flight.locality = choice->locality;
     }
@@ -74,8 +78,8 @@ Task<std::unique_ptr<Leg>> Proxy::open_leg(Flight& flight, Role role) {
     if (flight.gone) co_return nullptr;
     if (call) {
       if (role != Role::kPrefill) {
-        state_.placer->remember({now, flight.id, flight.worker, flight.prefiller, flight.rank, flight.reason,
-                                 flight.source, flight.locality});
+        state_.placer->remember({now, flight.id, flight.worker, flight.prefiller, flight.rank, flight.home,
+                                 flight.reason, flight.source, flight.locality});
       }
       co_return std::make_unique<Leg>(flight, backend, choice->rank, std::move(*call));
     }

@@ -12,10 +12,15 @@ routing::WorkerId id_of(WorkerKey key, std::uint32_t rank) {
   return routing::WorkerId{static_cast<std::uint32_t>(key) * kMaxRanks + rank};
 }
 
+std::optional<std::uint32_t> home_of(const WorkerSpec& spec, std::uint32_t rank) {
+  if (!spec.home) return std::nullopt;
+  return *spec.home + rank;
+}
+
 std::optional<Choice> choice_of(const routing::Decision& decision) {
   if (!decision.worker) return std::nullopt;
   const auto id = static_cast<std::uint32_t>(*decision.worker);
-  return Choice{WorkerKey{id / kMaxRanks}, id % kMaxRanks, decision.reason, std::nullopt};
+  return Choice{.worker = WorkerKey{id / kMaxRanks}, .rank = id % kMaxRanks, .reason = decision.reason};
 }
 
 }  // namespace
@@ -58,7 +63,10 @@ std::string_view to_string(routing::Reason reason) {
 
 void Placer::tell_up(routing::DecodePolicy& policy, WorkerKey key, const WorkerSpec& spec, Nanoseconds now) {
   for (std::uint32_t rank = 0; rank < spec.ranks; ++rank) {
-    policy.worker_up({.id = id_of(key, rank), .max_running = spec.max_running, .kv_capacity = spec.kv_tokens},
+    policy.worker_up({.id = id_of(key, rank),
+                      .max_running = spec.max_running,
+                      .kv_capacity = spec.kv_tokens,
+                      .home = home_of(spec, rank)},
                      now);
   }
 }
@@ -106,6 +114,7 @@ std::optional<Choice> Placer::choose_prefill(const routing::Request& request, Na
 std::optional<Choice> Placer::choose_decode(const routing::Request& request, Nanoseconds now) {
   const routing::Decision decision = decode_->admit(request, now);
   std::optional<Choice> choice = choice_of(decision);
+  if (choice) choice->home = home_of(up_.at(choice->worker), choice->rank);
   if (choice && experts_) choice->locality = experts_->placed(request, *decision.worker);
   return choice;
 }

@@ -27,6 +27,7 @@ struct Choice {
   WorkerKey worker{};
   std::uint32_t rank = 0;
   routing::Reason reason = routing::Reason::kNoWorker;
+  std::optional<std::uint32_t> home{};             ///< of the plan, where there is one
   std::optional<ExpertLoad::Locality> locality{};  ///< of decode choices with known usage
 };
 
@@ -36,6 +37,7 @@ struct DecisionRecord {
   std::string request;
   std::string worker, prefiller;
   std::uint32_t rank = 0;
+  std::optional<std::uint32_t> home{};
   routing::Reason reason = routing::Reason::kNoWorker;
   UsageSource source = UsageSource::kNone;
   std::optional<ExpertLoad::Locality> locality{};

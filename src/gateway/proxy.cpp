@@ -163,6 +163,7 @@ void Proxy::account(Flight& flight) {
   if (!flight.fault.empty()) line["fault"] = flight.fault;
   if (!flight.worker.empty()) {
     line["worker"] = flight.worker;
+    if (flight.home) line["home"] = *flight.home;
     line["reason"] = to_string(flight.reason);
     line["usage"] = to_string(flight.source);
     if (flight.locality) line["experts_shared"] = flight.locality->here;

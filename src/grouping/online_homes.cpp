@@ -3,12 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "core/check.hpp"
 #include "core/random.hpp"
 #include "grouping/token_balance.hpp"
+#include "solve/balanced_choice.hpp"
 
 namespace moesaic::grouping {
 
@@ -40,32 +39,24 @@ OnlineHomes online_homes(std::span<const double> scores, std::span<const double>
   MOESAIC_CHECK(homes > 0 && predicted_tokens.size() == requests && tokens.size() == requests);
   MOESAIC_CHECK(!by_score || scores.size() == requests * homes);
   std::vector<std::uint32_t> home_of(requests);
-  std::vector<double> filled(homes);  // tokens placed / share
+  std::vector<double> loads(homes), preference(homes);
   double placed = 0;
   std::size_t seen = 0;
   OnlineHomes result;
   for (const std::uint32_t request : order) {
-    const auto preference = [&](std::size_t home) {
-      return by_score ? scores[request * homes + home]
-                      : static_cast<double>(counter_hash({options.seed, request, home}) >> 11);
-    };
-    const double grace = seen > 0 ? options.grace_requests * placed / static_cast<double>(seen) : 0;
-    const double least = std::ranges::min(filled);  // admissible whatever rounding says
-    std::size_t chosen = homes;
-    double best = -std::numeric_limits<double>::infinity();
     for (std::size_t home = 0; home < homes; ++home) {
-      best = std::max(best, preference(home));
-      if (filled[home] > std::max(least, (1 + options.epsilon) * placed + grace / shares[home])) continue;
-      const auto rank = [&](std::size_t h) { return std::pair(preference(h), -filled[h]); };
-      if (chosen == homes || rank(home) > rank(chosen)) chosen = home;
+      preference[home] = by_score ? scores[request * homes + home]
+                                  : static_cast<double>(counter_hash({options.seed, request, home}) >> 11);
     }
+    const double grace = seen > 0 ? options.grace_requests * placed / static_cast<double>(seen) : 0;
+    const std::size_t chosen = solve::balanced_choice(preference, loads, shares, options.epsilon, grace);
     home_of[request] = static_cast<std::uint32_t>(chosen);
-    filled[chosen] += static_cast<double>(predicted_tokens[request]) / shares[chosen];
+    loads[chosen] += static_cast<double>(predicted_tokens[request]);
     placed += static_cast<double>(predicted_tokens[request]);
     ++seen;
     if (by_score) {
-      result.mean_score += preference(chosen) / static_cast<double>(requests);
-      result.mean_best_score += best / static_cast<double>(requests);
+      result.mean_score += preference[chosen] / static_cast<double>(requests);
+      result.mean_best_score += std::ranges::max(preference) / static_cast<double>(requests);
     }
   }
   result.homes.attention = options.attention;

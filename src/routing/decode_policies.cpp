@@ -68,6 +68,23 @@ Made marginal(const DecodePolicyConfig& config) {
   return make_marginal(config.marginal);
 }
 
+Made group(const DecodePolicyConfig& config) {
+  const signature::Assigner& assigner = config.group.assigner;
+  if (assigner.targets() == 0) {
+    return bad_input("policy group: no homes, expected the assigner of a plan; make one with `moesaic plan`");
+  }
+  MOESAIC_TRY(signature::validate(assigner));
+  if (std::ranges::any_of(assigner.space.rows, [&](auto row) { return row >= config.group.layer_rows; }) ||
+      assigner.space.rows.size() != assigner.space.layers.size()) {
+    return bad_input(fmt::format("policy group: its assigner reads layers beyond the model's {}",
+                                 config.group.layer_rows));
+  }
+  if (!(config.group.slack >= 0) || !(config.group.grace_requests >= 0)) {
+    return bad_input("policy group: slack and grace_requests must be 0 or more");
+  }
+  return make_group(config.group);
+}
+
 constexpr DecodePolicyEntry kPolicies[] = {
     {"random", "any worker, by chance", "baseline", random},
     {"round-robin", "every worker in turn", "baseline", round_robin},
@@ -78,6 +95,7 @@ constexpr DecodePolicyEntry kPolicies[] = {
      "arXiv:2607.00466", eldr_static},
     {"eldr", "as eldr-static, refitted on the last seconds", "arXiv:2607.00466", eldr},
     {"marginal", "where the request adds the least step time to everybody", "this project", marginal},
+    {"group", "the home that a plan's assigner gives it, homes balanced", "this project", group},
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "core/result.hpp"
 #include "routing/domain.hpp"
 #include "routing/eldr.hpp"
+#include "routing/group.hpp"
 #include "routing/marginal.hpp"
 #include "routing/policy.hpp"
 
@@ -30,6 +31,7 @@ struct DecodePolicyConfig {
   DomainOptions domain{};
   EldrOptions eldr{};  ///< eldr-static ignores refit_every
   MarginalOptions marginal{};
+  GroupOptions group{};
 };
 
 struct DecodePolicyEntry {

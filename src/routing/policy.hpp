@@ -32,6 +32,7 @@ struct Worker {
   std::size_t ranks = 1;          ///< GPUs with expert parallelism
   /// [L, E]: the rank that holds an expert (its first copy); empty when ranks == 1.
   std::vector<std::uint16_t> rank_of_expert{};
+  std::optional<std::uint32_t> home{};  ///< of a plan that it serves, for the policy `group` alone
 };
 
 struct Request {

@@ -27,6 +27,10 @@ DecodePolicyConfig small_config(std::uint64_t seed) {
                  .window = 30ms,
                  .min_requests_per_decoder = 1};
   config.marginal = {.predictor = signature::uniform_predictor(shape), .reserve_requests = 8};
+  config.group = {.assigner = {.space = config.eldr.space,
+                               .prototypes = std::vector<float>(18, 0.40824829f),
+                               .capacities = signature::equal_shares(3)},
+                  .layer_rows = 2};
   config.marginal.step.per_expert = cost::Picoseconds(1'000'000);
   return config;
 }
@@ -137,6 +141,9 @@ TEST(DecodePolicies, WrongOptionsAreRefusedWithASentence) {
   refused("eldr-static", [](auto& c) { c.eldr.space = {}; }, "no layers");
   refused("marginal", [](auto& c) { c.marginal.predictor.mean.clear(); }, "predictor");
   refused("marginal", [](auto& c) { c.marginal.ahead_share = -1; }, "ahead_share");
+  refused("group", [](auto& c) { c.group.assigner = {}; }, "moesaic plan");
+  refused("group", [](auto& c) { c.group.layer_rows = 1; }, "beyond the model's 1");
+  refused("group", [](auto& c) { c.group.slack = -1; }, "slack");
 }
 
 TEST(DecodePolicies, DomainRefusesSharesThatAreNone) {
