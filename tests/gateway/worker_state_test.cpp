@@ -179,7 +179,7 @@ TEST(Config, TheSmallestFileAndItsErrors) {
 }
 
 TEST(Config, TheSamplesAreRead) {
-  for (const std::string name : {"plain", "vllm-nixl", "sglang"}) {
+  for (const std::string name : {"plain", "groups", "vllm-nixl", "sglang"}) {
     const std::string path = moesaic::testing::source_path("samples/gateway/") + name + ".yaml";
     const auto yaml = io::read_file(io::real_files(), path, 1 << 16);
     ASSERT_TRUE(yaml) << path;
