@@ -138,7 +138,7 @@ void add_fit(CLI::App& app, Context& context) {
       ->check(CLI::PositiveNumber);
   command
       ->add_option("--transform", options->transform,
-                   "Signature of a prefill: count, count_idf, sqrt_count or binary")
+                   "Signature of a prefill: count, count_idf, sqrt_count, binary or gate_probability")
       ->capture_default_str();
   command
       ->add_option("--layers", options->layers,

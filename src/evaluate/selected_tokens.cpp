@@ -116,16 +116,47 @@ Result<std::vector<float>> SelectedTokens::usage(Part part, ThreadPool& pool) co
   const ModelShape& shape = trace_.shape();
   const std::size_t layers = shape.layers.size(), width = layers * shape.experts;
   std::vector<float> counts(choice_.requests.size() * width);
-  const auto& wanted = part == Part::kScore ? score_pieces_ : predict_pieces_;
   MOESAIC_TRY(pool.try_parallel_for(layers, [&](std::size_t row) {
-    return for_each_run(row, wanted, [&](const Piece& piece, std::span<const ExpertId> run, std::size_t) {
-      float* const of_request = counts.data() + piece.request * width + row * shape.experts;
-      for (const ExpertId expert : run) {
-        if (expert != kMissingExpert) of_request[index(expert)] += 1;
-      }
-    });
+    return for_each_run(
+        row, pieces_of(part), [&](const Piece& piece, std::span<const ExpertId> run, std::size_t) {
+          float* const of_request = counts.data() + piece.request * width + row * shape.experts;
+          for (const ExpertId expert : run) {
+            if (expert != kMissingExpert) of_request[index(expert)] += 1;
+          }
+        });
   }));
   return counts;
+}
+
+Result<std::vector<float>> SelectedTokens::router_weights(Part part, ThreadPool& pool) const {
+  MOESAIC_CHECK(trace_.has_weights());
+  const ModelShape& shape = trace_.shape();
+  const std::size_t width = shape.layers.size() * shape.experts;
+  std::vector<float> sums(choice_.requests.size() * width);
+  MOESAIC_TRY(pool.try_parallel_for(shape.layers.size(), [&](std::size_t row) -> Status {
+    // A block of weights beside the block of experts that for_each_run() reads.
+    std::vector<float> block;
+    std::uint64_t block_begin = 0;
+    Status read;
+    const Status done = for_each_run(
+        row, pieces_of(part), [&](const Piece& piece, std::span<const ExpertId> run, std::size_t offset) {
+          const std::uint64_t from = piece.from + offset;
+          if (block.empty() || block_begin != from / kBlock * kBlock) {
+            block_begin = from / kBlock * kBlock;
+            const std::uint64_t end = std::min(block_begin + kBlock, trace_.tokens());
+            block.resize(static_cast<std::size_t>(end - block_begin) * shape.top_k);
+            if (read) read = trace_.read_weights(row, block_begin, end, block);
+          }
+          if (!read) return;
+          const float* const weights = block.data() + (from - block_begin) * shape.top_k;
+          float* const of_request = sums.data() + piece.request * width + row * shape.experts;
+          for (std::size_t i = 0; i < run.size(); ++i) {
+            if (run[i] != kMissingExpert && weights[i] > 0) of_request[index(run[i])] += weights[i];
+          }
+        });
+    return done ? read : done;
+  }));
+  return sums;
 }
 
 Result<std::vector<double>> SelectedTokens::loads(ThreadPool& pool) const {

@@ -54,6 +54,10 @@ class SelectedTokens {
   /// 2^24). Parallel over layers. Memory: the result and a block a thread.
   Result<std::vector<float>> usage(Part part, ThreadPool& pool) const;
 
+  /// As usage(), but sums of the router weights of those choices; missing weights add nothing.
+  /// REQUIRES: source().has_weights().
+  Result<std::vector<float>> router_weights(Part part, ThreadPool& pool) const;
+
   /// Rows of every (layer, expert) over the scored tokens, [L, E].
   Result<std::vector<double>> loads(ThreadPool& pool) const;
 
@@ -69,6 +73,9 @@ class SelectedTokens {
   /// Calls visit(piece, experts [n, k] , offset in piece) over a layer's pieces, block by block.
   template <class Visit>
   Status for_each_run(std::size_t row, const std::vector<Piece>& pieces, Visit visit) const;
+  const std::vector<Piece>& pieces_of(Part part) const {
+    return part == Part::kScore ? score_pieces_ : predict_pieces_;
+  }
 
   const trace::Trace& trace_;
   TokenChoice choice_;

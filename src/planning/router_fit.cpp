@@ -22,13 +22,18 @@ using signature::Transform;
 struct Usage {
   std::size_t layers = 0, experts = 0, top_k = 0;
   std::vector<float> prefill{}, decode{};  ///< [requests, L, E]
+  std::vector<float> weights{};            ///< [requests, L, E] router weights of the prefill; or empty
   std::vector<std::uint32_t> domain{};     ///< [requests]
   std::vector<std::uint32_t> row{};        ///< [requests] in the request table
   std::size_t left_out = 0;                ///< requests that lack one of the two
 
   signature::CountsView before() const { return {layers, experts, prefill}; }
+  /// What signatures of that transform are made from.
+  signature::CountsView before(Transform transform) const {
+    return transform == Transform::kGateProbability ? signature::CountsView{layers, experts, weights}
+                                                    : before();
+  }
   signature::CountsView after() const { return {layers, experts, decode}; }
-  signature::LabelledCounts labelled() const { return {before(), domain}; }
   std::size_t requests() const { return domain.size(); }
 };
 
@@ -51,6 +56,9 @@ Result<Usage> read_usage(const trace::Trace& trace, RequestSet set, const Router
   }
   MOESAIC_ASSIGN(usage.prefill, tokens.usage(evaluate::Part::kPredict, pool));
   MOESAIC_ASSIGN(usage.decode, tokens.usage(evaluate::Part::kScore, pool));
+  if (trace.has_weights()) {
+    MOESAIC_ASSIGN(usage.weights, tokens.router_weights(evaluate::Part::kPredict, pool));
+  }
   return usage;
 }
 
@@ -62,9 +70,17 @@ Status check_options(const trace::Trace& trace, const RouterFitOptions& options)
                     trace.path()));
   }
   if (options.transform == Transform::kGateProbability) {
-    return bad_input(
-        "gate_probability: needs summed router weights, and a fit reads counts of choices; use count_idf, "
-        "count, sqrt_count or binary.");
+    if (!trace.has_weights()) {
+      return bad_input(
+          fmt::format("gate_probability: needs router weights, and {} holds the chosen experts alone; use "
+                      "count_idf, count, sqrt_count or binary, or a trace with weights (docs/formats.md).",
+                      trace.path()));
+    }
+    if (options.prompts != nullptr) {
+      return bad_input(
+          "gate_probability: a prompt model names the usage of groups in counts; fit it with another "
+          "--transform.");
+    }
   }
   const std::size_t layers = trace.shape().layers.size();
   if (options.layer_rule == LayerRule::kFirst && (options.layers == 0 || options.layers > layers)) {
@@ -104,7 +120,7 @@ ClusterScore score_clusters(const signature::Assigner& assigner, std::span<const
   ClusterScore out{.fitted = std::vector<std::uint64_t>(decoders),
                    .scored = std::vector<std::uint64_t>(decoders)};
   for (const std::uint32_t cluster : clusters) ++out.fitted[cluster];
-  const std::vector<double> cosines = signature::scores(assigner, scored.before());
+  const std::vector<double> cosines = signature::scores(assigner, scored.before(assigner.space.transform));
   const auto requests = static_cast<double>(scored.requests());
   for (std::size_t r = 0; r < scored.requests(); ++r) {
     const auto own = std::span(cosines).subspan(r * decoders, decoders);
@@ -298,19 +314,20 @@ Result<RouterFit> fit_router(const trace::Trace& trace, const RouterFitOptions& 
   const std::size_t domains = trace.requests().domains.size();
   signature::Space chosen;
   for (const Transform transform : signature::kTransforms) {
-    if (transform == Transform::kGateProbability) continue;
+    if (transform == Transform::kGateProbability && !trace.has_weights()) continue;
     const signature::FittedSpace space =
-        signature::fit_space(trace.shape(), transform, fitted.before(), fitted.after(), pairs, pool);
+        signature::fit_space(trace.shape(), transform, fitted.before(transform), fitted.after(), pairs, pool);
     const signature::Space greedy = greedy_space(space, options);
     const auto rho = [&](const signature::Space& on) {
-      return signature::signature_rho(on, scored.before(), scored.after(), pairs, pool);
+      return signature::signature_rho(on, scored.before(transform), scored.after(), pairs, pool);
     };
     TransformScore score{.transform = transform,
                          .rho_all = rho(space.all),
                          .greedy = greedy.layers,
                          .rho_greedy = rho(greedy)};
     if (domains >= 2) {
-      score.accuracy = signature::type_accuracy(space.all, fitted.labelled(), scored.labelled(), domains);
+      score.accuracy = signature::type_accuracy(space.all, {fitted.before(transform), fitted.domain},
+                                                {scored.before(transform), scored.domain}, domains);
     }
     out.transforms.push_back(std::move(score));
     if (transform == options.transform) chosen = options.layer_rule == LayerRule::kAll ? space.all : greedy;
@@ -318,7 +335,7 @@ Result<RouterFit> fit_router(const trace::Trace& trace, const RouterFitOptions& 
 
   MOESAIC_ASSIGN(auto clusters,
                  signature::cluster_signatures(
-                     chosen, fitted.before(),
+                     chosen, fitted.before(options.transform),
                      {.clusters = options.decoders, .starts = options.starts, .seed = options.seed}, pool));
   out.router.made_by = fmt::format("moesaic {}", version());
   out.router.shape = trace.shape();

@@ -68,16 +68,17 @@ struct PromptScore {
 
 struct RouterFit {
   artifact::Router router{};                 ///< its score holds all of the below
-  std::vector<TransformScore> transforms{};  ///< every one that counts allow
+  std::vector<TransformScore> transforms{};  ///< every one; gate_probability where there are router weights
   ClusterScore clusters{};
   std::optional<PromptScore> prompts{};
   std::size_t fitted = 0, scored = 0;  ///< requests
 };
 
 /// Requests without tokens to predict from or to foretell take no part. Deterministic at any thread count.
-/// Errors (bad input): a store of counts; gate_probability (needs router weights, tokens give counts);
-/// kFirst beyond the model's layers; fewer fitted requests than decoders; fewer than 2 fitted or scored;
-/// prompts of fewer than 2 fitted or scored requests. Cost: choose_layers() a transform, and the K-means.
+/// Errors (bad input): a store of counts; gate_probability of a trace without router weights, or with
+/// prompts; kFirst beyond the model's layers; fewer fitted requests than decoders; fewer than 2 fitted or
+/// scored; prompts of fewer than 2 fitted or scored requests. Cost: choose_layers() a transform, and the
+/// K-means.
 Result<RouterFit> fit_router(const trace::Trace& trace, const RouterFitOptions& options, ThreadPool& pool);
 
 }  // namespace moesaic::planning

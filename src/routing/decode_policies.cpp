@@ -36,6 +36,11 @@ Status check_eldr(const EldrOptions& options) {
     return bad_input(fmt::format("policy eldr: {} numbers of centroids, expected rows of {}",
                                  options.centroids.size(), width));
   }
+  if (options.space.transform == signature::Transform::kGateProbability) {
+    return bad_input(
+        "policy eldr: its signature is of router weights (gate_probability), and engines report counts; fit "
+        "the router with another --transform");
+  }
   if (!(options.tau >= 0))
     return bad_input(fmt::format("policy eldr: tau is {}, expected 0 or more", options.tau));
   return {};

