@@ -1,10 +1,10 @@
 // Requests that wait, of which later ones may be taken first, but only so often: whoever picks out of order
 // may not starve anybody.
 //
-// A request is taken at the latest after `max_passed` others since it came, or when first-in-first-out would
-// have taken it, whichever is later. This can always be kept: every request has a last turn, last turns never
-// come before positions, and when one does equal its position only the requests up to it may be taken (the
-// feasibility condition of unit jobs with deadlines; Jackson 1955).
+// A request is taken at the latest after `max_passed` others since it came, or `late` turns after
+// first-in-first-out would have taken it, whichever is later. This can always be kept: every request has a
+// last turn, last turns never come before positions, and when one does equal its position only the requests
+// up to it may be taken (the feasibility condition of unit jobs with deadlines; Jackson 1955).
 #pragma once
 
 #include <algorithm>
@@ -18,11 +18,12 @@ namespace moesaic::grouping {
 
 class WaitingLine {
  public:
-  explicit WaitingLine(std::uint64_t max_passed) : max_passed_(max_passed) {}
+  explicit WaitingLine(std::uint64_t max_passed, std::uint64_t late = 0)
+      : max_passed_(max_passed), late_(late) {}
 
   /// Joins at the end. The number is the caller's own.
   void push(std::uint32_t request) {
-    line_.push_back({request, taken_ + std::max<std::uint64_t>(max_passed_, line_.size())});
+    line_.push_back({request, taken_ + std::max<std::uint64_t>(max_passed_, line_.size() + late_)});
   }
 
   std::size_t size() const { return line_.size(); }
@@ -52,7 +53,7 @@ class WaitingLine {
     std::uint32_t request = 0;
     std::uint64_t last_turn = 0;  ///< >= taken_ + position
   };
-  std::uint64_t max_passed_, taken_ = 0;
+  std::uint64_t max_passed_, late_, taken_ = 0;
   std::vector<Place> line_;
 };
 

@@ -63,9 +63,39 @@ Result<Transfer> read_transfer(const ConfigNode& node) {
   return out;
 }
 
+Result<Admission> read_admission(const ConfigNode& node) {
+  MOESAIC_TRY(node.check_keys({"kind", "pool", "max_late"}));
+  Admission out;
+  MOESAIC_ASSIGN(const std::size_t kind, node.choice("kind", {"fifo", "micro-batch"}));
+  out.kind = static_cast<Admission::Kind>(kind);
+  if (out.kind == Admission::Kind::kFifo) MOESAIC_TRY(refuse(node, "fifo", {"pool", "max_late"}));
+  MOESAIC_ASSIGN(out.pool, node.count_or("pool", out.pool, 1, 1'000'000));
+  MOESAIC_ASSIGN(out.max_late, node.count_or("max_late", out.max_late, 0, 1'000'000'000));
+  return out;
+}
+
+Result<std::vector<FleetEvent>> read_events(const ConfigNode& node) {
+  std::vector<FleetEvent> out;
+  for (const ConfigNode& item : node.items()) {
+    MOESAIC_TRY(item.check_keys({"at", "up", "down"}));
+    FleetEvent event;
+    MOESAIC_ASSIGN(event.at, item.duration("at", 0ns, kLongest));
+    event.up = item.find("up") != nullptr;
+    if (event.up == (item.find("down") != nullptr)) {
+      return bad_input(fmt::format("{}: an event says at, and one of up and down, with the worker's number.",
+                                   item.place()));
+    }
+    MOESAIC_ASSIGN(const std::uint64_t worker, item.count(event.up ? "up" : "down", 0, kMaxWorkers - 1));
+    event.worker = static_cast<std::uint32_t>(worker);
+    out.push_back(event);
+  }
+  return out;
+}
+
 Result<DecodePool> read_decode(io::FileSystem& files, const std::string& file, const ConfigNode& node,
                                const cost::ModelPreset& model) {
-  MOESAIC_TRY(node.check_keys({"workers", "max_running", "kv_tokens", "step", "plan"}));
+  MOESAIC_TRY(
+      node.check_keys({"workers", "max_running", "kv_tokens", "step", "plan", "admission", "events"}));
   DecodePool out;
   MOESAIC_ASSIGN(out.workers, node.count("workers", 1, kMaxWorkers));
   MOESAIC_ASSIGN(const std::uint64_t running, node.count("max_running", 1, 65'536));
@@ -74,6 +104,14 @@ Result<DecodePool> read_decode(io::FileSystem& files, const std::string& file, c
   out.kv_capacity = static_cast<std::int64_t>(kv);
   MOESAIC_ASSIGN(const ConfigNode* step, node.at("step"));
   MOESAIC_ASSIGN(out.step, cost::read_step_time(*step, model));
+  if (const ConfigNode* admission = node.find("admission")) {
+    MOESAIC_ASSIGN(out.admission, read_admission(*admission));
+  }
+  if (const ConfigNode* events = node.find("events")) {
+    MOESAIC_ASSIGN(out.events, read_events(*events));
+    const Status valid = validate(out);
+    if (!valid) return bad_input(fmt::format("{}: {}", events->place(), valid.error().message));
+  }
   if (node.find("plan") == nullptr) return out;
   MOESAIC_ASSIGN(const std::string path, node.text("plan"));
   MOESAIC_ASSIGN(const artifact::Plan plan, artifact::read_plan(files, beside(file, path)));
@@ -173,9 +211,9 @@ Status read_sweep(const ConfigNode& node, ClusterFile& out) {
 Result<ClusterFile> read_cluster_file(io::FileSystem& files, const std::string& path) {
   MOESAIC_ASSIGN(const std::string text, io::read_file(files, path, limits::kMaxConfigBytes));
   MOESAIC_ASSIGN(const ConfigNode node, parse_config(text, path));
-  MOESAIC_TRY(
-      node.check_keys({"trace", "model", "simulate_one_in", "split_seed", "predict_from", "prefill",
-                       "transfer", "decode", "arrivals", "mix", "warm_up", "measure", "eldr", "sweep"}));
+  MOESAIC_TRY(node.check_keys({"trace", "model", "simulate_one_in", "split_seed", "predict_from", "prefill",
+                               "transfer", "decode", "arrivals", "mix", "warm_up", "measure", "router",
+                               "eldr", "sweep"}));
   ClusterFile out;
   MOESAIC_ASSIGN(const std::string trace, node.text("trace"));
   out.trace = beside(path, trace);
@@ -209,6 +247,17 @@ Result<ClusterFile> read_cluster_file(io::FileSystem& files, const std::string& 
     MOESAIC_ASSIGN(eldr.refit_every, options->duration_or("refit_every", eldr.refit_every, 1ms, kLongest));
     MOESAIC_ASSIGN(out.eldr_balanced, options->flag_or("balanced", true));
     MOESAIC_ASSIGN(eldr.window, options->duration_or("window", eldr.window, 1ms, kLongest));
+  }
+  if (const ConfigNode* router = node.find("router")) {
+    MOESAIC_ASSIGN(const std::string name, router->to_text("router"));
+    out.router_path = beside(path, name);
+    MOESAIC_ASSIGN(out.router, artifact::read_router(files, out.router_path));
+    const ConfigNode* options = node.find("eldr");
+    if (options != nullptr && options->find("balanced") != nullptr) {
+      return bad_input(
+          fmt::format("{}: balanced does nothing where router gives the first centroids; leave one out.",
+                      options->place()));
+    }
   }
   MOESAIC_ASSIGN(const ConfigNode* sweep, node.at("sweep"));
   MOESAIC_TRY(read_sweep(*sweep, out));

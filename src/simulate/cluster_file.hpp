@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "artifact/router.hpp"
 #include "core/config.hpp"
 #include "core/result.hpp"
 #include "core/selection.hpp"
@@ -28,14 +30,17 @@ struct ClusterFile {
   PredictFrom predict_from{};
   Cluster cluster{};
   bool eldr_balanced = true;  ///< ELDR's first centroids; refits are always balanced
+  /// Layers and first centroids of `eldr` and `eldr-static`; absent: fitted on the requests learnt from.
+  std::optional<artifact::Router> router{};
+  std::string router_path{};
   LoadUnit unit = LoadUnit::kRates;
   std::vector<double> loads{};
   std::vector<std::string> policies{};
   std::uint64_t seeds = 10, first_seed = 0;
 };
 
-/// Reads plans and arrivals that the file names. Paths that are not absolute start at the file's folder.
-/// Errors (bad input) name file, line and key.
+/// Reads the plan, router and arrivals that the file names. Paths that are not absolute start at the file's
+/// folder. Errors (bad input) name file, line and key.
 Result<ClusterFile> read_cluster_file(io::FileSystem& files, const std::string& path);
 
 }  // namespace moesaic::simulate

@@ -9,20 +9,30 @@
 
 namespace moesaic::simulate {
 
-enum class EventKind : std::uint8_t { kArrival, kPrefillDone, kTransferred, kStepDone, kTick, kRefitted };
+enum class EventKind : std::uint8_t {
+  kArrival,
+  kPrefillDone,
+  kTransferred,
+  kStepDone,
+  kTick,
+  kRefitted,
+  kFleet
+};
 
 struct Event {
   std::int64_t at = 0;  ///< nanoseconds
   std::uint64_t order = 0;
   EventKind kind{};
-  std::uint32_t subject = 0;  ///< a worker or a flight
+  std::uint32_t subject = 0;  ///< a worker, a flight or the place of a fleet event
 };
 
 class EventQueue {
  public:
-  void push(Nanoseconds at, EventKind kind, std::uint32_t subject) {
-    heap_.push_back({at.count(), next_++, kind, subject});
+  /// Returns the event's order, by which it is known.
+  std::uint64_t push(Nanoseconds at, EventKind kind, std::uint32_t subject) {
+    heap_.push_back({at.count(), next_, kind, subject});
     std::push_heap(heap_.begin(), heap_.end(), later);
+    return next_++;
   }
   bool empty() const { return heap_.empty(); }
   /// REQUIRES: not empty.

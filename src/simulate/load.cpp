@@ -37,8 +37,10 @@ Result<double> mean_batch(const Cluster& cluster, const Recording& recording, do
 
 }  // namespace
 
-Result<double> rate_that_runs(const Cluster& cluster, const Recording& recording, double running) {
+Result<double> rate_that_runs(const Cluster& of, const Recording& recording, double running) {
   MOESAIC_CHECK(running > 0);
+  Cluster cluster = of;
+  cluster.decode.events.clear();
   const auto whole = static_cast<std::uint32_t>(std::max(1.0, std::round(running)));
   double rate = rate_for_running(cluster, recording, whole), low = 0, high = 0, batch = 0;
   const double prefills = prefill_capacity(cluster, recording);

@@ -29,12 +29,28 @@ struct Flight {
   std::uint32_t prompt_tokens = 0;
   bool measured = false;
   std::span<const std::uint64_t> blocks{};
+  std::uint32_t done = 0;          ///< tokens it had made when it lost its decoder
+  std::uint32_t life = 0;          ///< of the decoder, when it was sent there
+  std::vector<float> predicted{};  ///< [L, E] for admission by experts; else empty
+
+  std::uint32_t prefill_tokens() const { return prompt_tokens + done; }
+};
+
+/// A decode worker between its comings and goings.
+struct Place {
+  Decoder decoder;
+  std::uint32_t life = 0;        ///< grows when the worker leaves
+  std::uint64_t step_event = 0;  ///< the event that ends the present step
+  std::int64_t active = 0;       ///< experts of the present step
+  Nanoseconds began{0};          ///< the present step
 };
 
 struct PrefillWorker {
   std::deque<std::uint32_t> queue;  ///< flights, the first one runs
   PrefixCache cache;
 };
+
+constexpr std::uint64_t kNoEvent = ~std::uint64_t{0};
 
 /// Blocks that name a prompt for prefix-aware policies.
 constexpr std::size_t kPrefixBlocks = 4;
@@ -70,20 +86,22 @@ class Simulation {
         arrivals_(cluster.arrivals, options.rate, options.seed),
         deck_(recording, cluster.mix, options.seed),
         counter_(recording, cluster.decode.plan ? &*cluster.decode.plan : nullptr),
-        decoders_(cluster.decode.workers, Decoder(cluster.decode, counter_)),
-        step_active_(cluster.decode.workers),
-        step_began_(cluster.decode.workers) {
+        scratch_(cluster.policies.marginal.predictor),
+        places_(cluster.decode.ever(), Place{.decoder = Decoder(cluster.decode, counter_)}) {
     for (std::size_t w = 0; w < cluster.prefill.workers; ++w) {
       prefills_.push_back({.queue = {}, .cache = PrefixCache(cluster.prefill.cache_blocks)});
     }
-    result_.decoder_tokens.resize(cluster.decode.workers);
-    result_.decoder_busy.resize(cluster.decode.workers);
+    result_.decoder_tokens.resize(places_.size());
+    result_.decoder_busy.resize(places_.size());
   }
 
   Result<RunResult> go(const RunOptions& options) {
     MOESAIC_TRY(make_policies(options));
     next_arrival();
     events_.push(cluster_.tick_every, EventKind::kTick, 0);
+    for (std::uint32_t i = 0; i < cluster_.decode.events.size(); ++i) {
+      events_.push(cluster_.decode.events[i].at, EventKind::kFleet, i);
+    }
     while (!events_.empty() && error_.message.empty() && !finished()) {
       const Event event = events_.pop();
       now_ = Nanoseconds(event.at);
@@ -109,10 +127,8 @@ class Simulation {
                            .kv_capacity = cluster_.decode.kv_capacity,
                            .ranks = counter_.gpus()};
     if (worker.ranks > 1) worker.rank_of_expert = first_ranks();
-    for (std::size_t w = 0; w < decoders_.size(); ++w) {
-      worker.id = WorkerId(w);
-      decode_policy_->worker_up(worker, Nanoseconds(0));
-    }
+    worker_ = std::move(worker);
+    for (std::uint32_t w = 0; w < cluster_.decode.workers; ++w) worker_up(w);
     for (std::size_t w = 0; w < prefills_.size(); ++w) {
       prefill_policy_->worker_up({.id = WorkerId(w)}, Nanoseconds(0));
     }
@@ -153,13 +169,41 @@ class Simulation {
       case EventKind::kTransferred:
         return transferred(event.subject);
       case EventKind::kStepDone:
-        return step_done(event.subject);
+        if (event.order == places_[event.subject].step_event) step_done(event.subject);
+        return;  // a step of a worker that has left ends nowhere
       case EventKind::kTick:
         return tick();
       case EventKind::kRefitted:
         ++result_.refits;
         return decode_policy_->refitted(refit_, now_);
+      case EventKind::kFleet:
+        return change_fleet(cluster_.decode.events[event.subject]);
     }
+  }
+
+  void worker_up(std::uint32_t w) {
+    worker_.id = WorkerId(w);
+    decode_policy_->worker_up(worker_, now_);
+  }
+
+  /// What a worker that leaves ran or waited for begins anew with its prefill, the tokens made so far
+  /// included; so does, when it arrives, what is on its way there.
+  void change_fleet(const FleetEvent& event) {
+    if (event.up) return worker_up(event.worker);
+    Place& place = places_[event.worker];
+    ++place.life;
+    place.step_event = kNoEvent;
+    const std::vector<Running> lost = place.decoder.lose();
+    decode_policy_->worker_down(WorkerId(event.worker), now_);
+    for (const Running& running : lost) {
+      flights_[running.flight].done = running.position;
+      again(running.flight);
+    }
+  }
+
+  void again(std::uint32_t f) {
+    ++result_.restarted;
+    to_prefill(f);
   }
 
   void next_arrival() {
@@ -211,7 +255,20 @@ class Simulation {
                       flight.prompt_tokens, flight.record.tokens, cluster_.decode.kv_capacity)};
       return;
     }
-    routing::Request at{.id = RequestId(flight.id), .prompt_tokens = flight.prompt_tokens};
+    if (cluster_.decode.admission.kind == Admission::Kind::kMicroBatch) predict(flight);
+    to_prefill(f);
+  }
+
+  void predict(Flight& flight) {
+    const std::uint32_t recorded = flight.record.recorded;
+    flight.predicted.resize(recording_.cells());
+    signature::predict(cluster_.policies.marginal.predictor, recording_.counts(recorded),
+                       recording_.requests[recorded].counted_tokens, flight.predicted, scratch_);
+  }
+
+  void to_prefill(std::uint32_t f) {
+    const Flight& flight = flights_[f];
+    routing::Request at{.id = RequestId(flight.id), .prompt_tokens = flight.prefill_tokens()};
     if (!flight.blocks.empty()) {
       at.prefix_hash = 1;
       for (const std::uint64_t block : flight.blocks.first(std::min(kPrefixBlocks, flight.blocks.size()))) {
@@ -231,12 +288,12 @@ class Simulation {
       const std::size_t hits = prefills_[w].cache.use(flight.blocks);
       // The last token of a prompt is always computed: its output is the first new token.
       cached = std::min(static_cast<std::uint32_t>(hits) * cluster_.prefill.block_tokens,
-                        flight.prompt_tokens - std::min(1u, flight.prompt_tokens));
+                        flight.prefill_tokens() - std::min(1u, flight.prefill_tokens()));
     }
-    result_.prompt_tokens += flight.prompt_tokens;
+    result_.prompt_tokens += flight.prefill_tokens();
     result_.cached_prompt_tokens += cached;
     events_.push(
-        now_ + cluster_.prefill.fixed + scaled(cluster_.prefill.per_token, flight.prompt_tokens - cached),
+        now_ + cluster_.prefill.fixed + scaled(cluster_.prefill.per_token, flight.prefill_tokens() - cached),
         EventKind::kPrefillDone, w);
   }
 
@@ -247,48 +304,55 @@ class Simulation {
     if (!worker.queue.empty()) start_prefill(w);
     Flight& flight = flights_[f];
     prefill_policy_->prefill_done(RequestId(flight.id), now_);
-    flight.record.prefill_done = now_;
+    if (flight.done == 0) flight.record.prefill_done = now_;
     const std::uint32_t recorded = flight.record.recorded;
     const RecordedRequest& request = recording_.requests[recorded];
     routing::Request at{.id = RequestId(flight.id),
-                        .prompt_tokens = flight.prompt_tokens,
+                        .prompt_tokens = flight.prefill_tokens(),
                         .counts = recording_.counts(recorded),
                         .counted_tokens = request.counted_tokens,
                         .domain = request.domain};
     if (oracle_) at.probabilities = recording_.shares(recorded);
     const routing::Decision decision = decode_policy_->admit(at, now_);
     flight.record.decoder = static_cast<std::uint32_t>(*decision.worker);
-    events_.push(now_ + cluster_.transfer.latency + scaled(cluster_.transfer.per_token, flight.prompt_tokens),
-                 EventKind::kTransferred, f);
+    flight.life = places_[flight.record.decoder].life;
+    events_.push(
+        now_ + cluster_.transfer.latency + scaled(cluster_.transfer.per_token, flight.prefill_tokens()),
+        EventKind::kTransferred, f);
   }
 
   void transferred(std::uint32_t f) {
     const Flight& flight = flights_[f];
-    Decoder& decoder = decoders_[flight.record.decoder];
-    decoder.enqueue({.running = {.row = row_of(flight.record.recorded, 0),
-                                 .left = flight.record.tokens,
-                                 .flight = f,
-                                 .context = flight.prompt_tokens},
-                     .reserve = reserve_of(flight)});
-    if (!decoder.stepping()) start_step(flight.record.decoder);
+    Place& place = places_[flight.record.decoder];
+    if (flight.life != place.life) return again(f);
+    const RecordedRequest& request = recording_.requests[flight.record.recorded];
+    place.decoder.enqueue(
+        {.running = {.row = row_of(flight.record.recorded, flight.done % request.decode_tokens),
+                     .left = flight.record.tokens - flight.done,
+                     .flight = f,
+                     .position = flight.done,
+                     .context = flight.prefill_tokens(),
+                     .predicted = flight.predicted},
+         .reserve = reserve_of(flight)});
+    if (!place.decoder.stepping()) start_step(flight.record.decoder);
   }
 
   void start_step(std::uint32_t d) {
-    Decoder& decoder = decoders_[d];
-    decoder.admit();
-    if (decoder.empty()) return;
-    step_began_[d] = now_;
-    events_.push(now_ + decoder.start_step(step_active_[d]), EventKind::kStepDone, d);
+    Place& place = places_[d];
+    place.decoder.admit();
+    if (place.decoder.empty()) return;
+    place.began = now_;
+    place.step_event = events_.push(now_ + place.decoder.start_step(place.active), EventKind::kStepDone, d);
   }
 
   void step_done(std::uint32_t d) {
-    Decoder& decoder = decoders_[d];
+    Decoder& decoder = places_[d].decoder;
     if (measuring()) {
       ++result_.steps;
       result_.step_tokens += static_cast<std::int64_t>(decoder.running());
       result_.decoder_tokens[d] += static_cast<std::int64_t>(decoder.running());
-      result_.active_experts += step_active_[d];
-      result_.decoder_busy[d] += now_ - step_began_[d];
+      result_.active_experts += places_[d].active;
+      result_.decoder_busy[d] += now_ - places_[d].began;
     }
     decoder.end_step(
         [&](const Running& running) {
@@ -360,9 +424,9 @@ class Simulation {
   ArrivalProcess arrivals_;
   RequestDeck deck_;
   StepCounter counter_;
-  std::vector<Decoder> decoders_;
-  std::vector<std::int64_t> step_active_;
-  std::vector<Nanoseconds> step_began_;
+  signature::PredictionScratch scratch_;
+  std::vector<Place> places_;  ///< decode workers
+  routing::Worker worker_{};   ///< what each of them is
   std::vector<PrefillWorker> prefills_;
   std::unique_ptr<routing::DecodePolicy> decode_policy_;
   std::unique_ptr<routing::PrefillPolicy> prefill_policy_;

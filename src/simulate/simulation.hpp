@@ -52,6 +52,7 @@ struct RunResult {
   // Over the whole run:
   std::uint64_t arrivals = 0;  ///< requests that came
   std::uint64_t ended = 0;
+  std::uint64_t restarted = 0;  ///< times that a request lost its decoder and began anew
   std::uint64_t held = 0;       ///< arrivals that waited because every recorded request was running
   std::uint64_t fallbacks = 0;  ///< arrivals whose favoured domain was all running
   std::uint64_t cached_prompt_tokens = 0, prompt_tokens = 0;
@@ -64,8 +65,8 @@ struct RunResult {
 /// Pure: same input, same result. Runs until every request that arrived in [warm_up, warm_up + measure) has
 /// ended (arrivals go on meanwhile), or, when arrivals end, until the cluster is empty. O(steps x (batch x
 /// words + log events) + arrivals x policy). Errors (bad input): an unknown policy, or options it refuses.
-/// REQUIRES: a valid mix and arrivals; a recording with requests; workers >= 1; a decoder whose KV holds
-/// every request.
+/// REQUIRES: a valid mix, arrivals and decode pool; a recording with requests; workers >= 1; a decoder whose
+/// KV holds every request; a predictor for the recording when admission goes by experts.
 Result<RunResult> run(const Cluster& cluster, const Recording& recording, const RunOptions& options);
 
 /// Requests a second that keep `running` requests in every decoder: workers x running sequences stepping at

@@ -20,6 +20,8 @@ struct Running {
   std::uint32_t position = 0;          ///< steps done
   std::uint32_t context = 0;           ///< tokens of KV: prompt + steps done
   std::uint16_t home = 0;              ///< its GPU
+  /// [L, E] that a step is predicted to activate, for Admission::Kind::kMicroBatch alone.
+  std::span<const float> predicted{};
 };
 
 class StepCounter {

@@ -21,8 +21,20 @@ double percentile_ms(std::vector<Nanoseconds>& values, double share) {
   return static_cast<double>(at->count()) / 1e6;
 }
 
-/// Predictor, layers and first centroids, from the training requests.
-Status fit_policies(const Recording& training, bool balanced, Cluster& cluster, SweepOutcome& out,
+/// ELDR's layers and first centroids as a router has them.
+Status take_router(const artifact::Router& router, const std::string& path, const ModelShape& shape,
+                   routing::EldrOptions& eldr) {
+  eldr.space = router.assigner.space;
+  if (const Status bound = signature::bind(eldr.space, shape); !bound) {
+    return bad_input(fmt::format("{}: {}", path, bound.error().message));
+  }
+  eldr.centroids = router.assigner.prototypes;
+  return {};
+}
+
+/// Predictor, layers and first centroids, from the training requests; the latter two from a router if there
+/// is one.
+Status fit_policies(const Recording& training, const ClusterFile& file, Cluster& cluster, SweepOutcome& out,
                     ThreadPool& pool) {
   const std::size_t layers = training.shape.layers.size(), experts = training.shape.experts;
   const std::vector<float> decode = decode_counts(training);
@@ -32,16 +44,24 @@ Status fit_policies(const Recording& training, bool balanced, Cluster& cluster, 
   policies.marginal.step = cluster.decode.step;
   policies.marginal.predictor = fit_predictor(training, pool);
 
-  const signature::FittedSpace space = signature::fit_space(
-      training.shape, signature::Transform::kCountIdf, prefill_view, decode_view, {.pairs = 10'000}, pool);
-  policies.eldr.space = space.best();
+  const signature::LayerChoiceOptions pairs{.pairs = 10'000};
   policies.eldr.layer_rows = layers;
+  if (file.router) {
+    MOESAIC_TRY(take_router(*file.router, file.router_path, training.shape, policies.eldr));
+    out.eldr_rho = signature::signature_rho(policies.eldr.space, prefill_view, decode_view, pairs, pool);
+    out.eldr_layers = policies.eldr.space.layers.size();
+    return {};
+  }
+  const signature::FittedSpace space = signature::fit_space(training.shape, signature::Transform::kCountIdf,
+                                                            prefill_view, decode_view, pairs, pool);
+  policies.eldr.space = space.best();
   out.eldr_rho = space.choice.rho;
   out.eldr_layers = space.choice.positions.size();
-  MOESAIC_ASSIGN(solve::KmeansResult fit,
-                 signature::cluster_signatures(
-                     policies.eldr.space, prefill_view,
-                     {.clusters = cluster.decode.workers, .balanced = balanced, .starts = 3}, pool));
+  MOESAIC_ASSIGN(
+      solve::KmeansResult fit,
+      signature::cluster_signatures(
+          policies.eldr.space, prefill_view,
+          {.clusters = cluster.decode.workers, .balanced = file.eldr_balanced, .starts = 3}, pool));
   policies.eldr.centroids = std::move(fit.centroids);
   return {};
 }
@@ -59,6 +79,7 @@ constexpr NamedFigure kFigures[] = {{"active_experts_per_step", &Figures::active
                                     {"fallbacks", &Figures::fallbacks},
                                     {"held", &Figures::held},
                                     {"requests", &Figures::requests},
+                                    {"restarted", &Figures::restarted},
                                     {"running_per_step", &Figures::running},
                                     {"tokens_per_second", &Figures::tokens_per_second},
                                     {"tpot_p50_ms", &Figures::tpot_p50_ms},
@@ -89,12 +110,15 @@ Figures figures_of(const RunResult& result, Nanoseconds measure) {
   out.active_experts_per_step = static_cast<double>(result.active_experts) / steps;
   out.running = tokens / steps;
   out.tokens_per_second = tokens / (static_cast<double>(measure.count()) / 1e9);
-  const double busiest = static_cast<double>(std::ranges::max(result.decoder_tokens));
-  if (tokens > 0)
-    out.busiest_over_mean = busiest * static_cast<double>(result.decoder_tokens.size()) / tokens;
+  for (const std::int64_t of_one : result.decoder_tokens) {
+    const auto decoders = static_cast<double>(result.decoder_tokens.size());
+    out.decoder_over_mean.push_back(tokens > 0 ? static_cast<double>(of_one) * decoders / tokens : 0);
+  }
+  out.busiest_over_mean = std::ranges::max(out.decoder_over_mean);
   out.requests = static_cast<double>(result.requests.size());
   out.held = static_cast<double>(result.held);
   out.fallbacks = static_cast<double>(result.fallbacks);
+  out.restarted = static_cast<double>(result.restarted);
   return out;
 }
 
@@ -119,8 +143,13 @@ Result<SweepOutcome> sweep(io::FileSystem& files, const ClusterFile& file, Threa
         file.trace));
   }
   SweepOutcome out{.requests = recording.requests.size(), .training_requests = training.requests.size()};
-  MOESAIC_TRY(fit_policies(training, file.eldr_balanced, cluster, out, pool));
+  MOESAIC_TRY(fit_policies(training, file, cluster, out, pool));
   out.capacity = decode_capacity(cluster, recording);
+  if (file.router && file.router->source.trace_digest == trace.digest()) {
+    out.notes.push_back(
+        "The router was fitted on requests of this very trace: some of those that are served are among them, "
+        "so that eldr looks better than it would on unseen ones.");
+  }
   for (const double load : file.loads) {
     LoadOutcome one{.load = load, .rate = load};
     if (file.unit == LoadUnit::kLoads) one.rate = load * out.capacity;
@@ -202,6 +231,7 @@ Json to_json(const SweepOutcome& outcome, const ClusterFile& file) {
     rates.push_back(std::move(one));
   }
   out["rates"] = std::move(rates);
+  out["notes"] = Json::Array(outcome.notes.begin(), outcome.notes.end());
   return out;
 }
 

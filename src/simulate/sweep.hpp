@@ -26,6 +26,8 @@ struct Figures {
   double tokens_per_second = 0;  ///< output of the measured stretch
   double busiest_over_mean = 0;  ///< tokens of the decoder that made most
   double requests = 0, held = 0, fallbacks = 0;
+  double restarted = 0;                     ///< times that a request lost its decoder
+  std::vector<double> decoder_over_mean{};  ///< output tokens by decoder, over their mean
 };
 /// Percentiles are nearest-rank over the measured requests (TPOT: over those of two tokens or more).
 Figures figures_of(const RunResult& result, Nanoseconds measure);
@@ -41,9 +43,10 @@ struct LoadOutcome {
 struct SweepOutcome {
   std::size_t requests = 0, training_requests = 0;
   double capacity = 0;
-  double eldr_rho = 0;  ///< Spearman's rho of the chosen layers, on the training requests
+  double eldr_rho = 0;  ///< Spearman's rho of the layers eldr compares, on the training requests
   std::size_t eldr_layers = 0;
   std::vector<LoadOutcome> loads{};
+  std::vector<std::string> notes{};  ///< full sentences for the reader
 };
 
 /// Fits what policies know (predictor, ELDR's layers and first centroids) on the requests that are not

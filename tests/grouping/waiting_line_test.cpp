@@ -29,6 +29,16 @@ TEST(WaitingLine, WithoutPassingItIsFirstInFirstOut) {
   }
 }
 
+TEST(WaitingLine, NobodyIsLaterThanHisPlaceByMoreThanAllowed) {
+  WaitingLine line(0, 2);
+  for (std::uint32_t request = 0; request < 6; ++request) line.push(request);
+  EXPECT_EQ(line.take(5), 5u);
+  EXPECT_EQ(line.take(4), 4u);
+  EXPECT_EQ(line.eligible(), 1u);  // 0 was to go first and is two places late
+  EXPECT_EQ(line.take(0), 0u);
+  EXPECT_EQ(line.eligible(), 1u);  // and so is 1 now
+}
+
 TEST(WaitingLine, TheCheapestOfThoseLookedAtIsTaken) {
   WaitingLine line(100);
   for (std::uint32_t request = 0; request < 6; ++request) line.push(request);

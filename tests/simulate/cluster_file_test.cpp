@@ -77,6 +77,25 @@ TEST(ClusterFile, ReadsEveryBlock) {
   EXPECT_EQ(file->first_seed, 100u);
 }
 
+TEST(ClusterFile, ReadsHowRequestsJoinAndWhichDecodersComeAndGo) {
+  const testing::TemporaryFolder folder;
+  const auto file = read_cluster_file(
+      io::real_files(), write(folder, "c.yaml",
+                              with("kv_tokens: 600\n",
+                                   "kv_tokens: 600\n  admission: {kind: micro-batch, pool: 9, max_late: 7}\n"
+                                   "  events: [{at: 2s, down: 3}, {at: 3s, up: 4}]\n")));
+  ASSERT_TRUE(file) << file.error().message;
+  const DecodePool& decode = file->cluster.decode;
+  EXPECT_EQ(decode.admission.kind, Admission::Kind::kMicroBatch);
+  EXPECT_EQ(decode.admission.pool, 9u);
+  EXPECT_EQ(decode.admission.max_late, 7u);
+  ASSERT_EQ(decode.events.size(), 2u);
+  EXPECT_EQ(decode.events[1].at, 3s);
+  EXPECT_EQ(decode.events[1].worker, 4u);
+  EXPECT_TRUE(decode.events[1].up);
+  EXPECT_EQ(decode.ever(), 5u);
+}
+
 TEST(ClusterFile, ErrorsNameTheFileTheLineAndTheKey) {
   const testing::TemporaryFolder folder;
   const auto refused = [&](const std::string& text, std::initializer_list<const char*> parts) {
@@ -102,6 +121,13 @@ TEST(ClusterFile, ErrorsNameTheFileTheLineAndTheKey) {
   refused(with("max:48", "max:x"), {"predict-from"});
   refused(with("kv_tokens: 600", "plan: none.json"), {"none.json"});
   refused(with("trace: t.zarr\n", ""), {"trace"});
+  refused(with("trace: t.zarr\n", "trace: t.zarr\nrouter: none.json\n"), {"none.json"});
+  refused(with("kv_tokens: 600", "admission: {kind: fifo, pool: 3}"),
+          {"pool does nothing where kind is fifo"});
+  refused(with("kv_tokens: 600", "admission: {kind: luck}"), {"c.yaml, line 9", "luck"});
+  refused(with("kv_tokens: 600", "events: [{at: 1s}]"), {"c.yaml, line 9", "one of up and down"});
+  refused(with("kv_tokens: 600", "events: [{at: 1s, up: 1, down: 1}]"), {"one of up and down"});
+  refused(with("kv_tokens: 600", "events: [{at: 1s, up: 3}]"), {"c.yaml, line 9", "worker 3 is up already"});
   refused("sweep: [", {"c.yaml"});
   // Keys of another kind, which would do nothing.
   refused(with("kind: bursts", "kind: poisson"), {"c.yaml, line 11", "burst_factor does nothing", "poisson"});

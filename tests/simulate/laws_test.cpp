@@ -102,6 +102,47 @@ RC_GTEST_PROP(Laws, EveryRequestEndsOnceWorkIsConservedAndLittlesLawIsExact, ())
                         result.active_experts * Nanoseconds(50us));
 }
 
+RC_GTEST_PROP(Laws, DecodersThatComeAndGoLoseNoRequest, ()) {
+  const auto lengths = *rc::gen::nonEmpty(
+      rc::gen::container<std::vector<std::uint32_t>>(rc::gen::inRange<std::uint32_t>(1, 60)));
+  const std::size_t count = *rc::gen::inRange<std::size_t>(1, 120);
+  const std::uint64_t seed = *rc::gen::inRange<std::uint64_t>(0, 1000);
+  const std::string policy = *rc::gen::element<std::string>("round-robin", "jsq", "eldr", "marginal");
+  const std::uint32_t workers = *rc::gen::inRange(1u, 4u);
+  Cluster cluster = small_cluster(workers, *rc::gen::inRange(0u, 4u));
+  if (*rc::gen::arbitrary<bool>()) cluster.decode.admission.kind = Admission::Kind::kMicroBatch;
+  cluster.decode.admission.max_late = *rc::gen::inRange<std::uint64_t>(0, 20);
+  std::vector<bool> up(workers + 2);
+  std::fill_n(up.begin(), workers, true);
+  Nanoseconds at{0};
+  for (const std::uint32_t worker :
+       *rc::gen::container<std::vector<std::uint32_t>>(rc::gen::inRange(0u, workers + 2))) {
+    if (up[worker] && std::ranges::count(up, true) == 1) continue;
+    up[worker] = !up[worker];
+    at += std::chrono::milliseconds(*rc::gen::inRange(0, 300));
+    cluster.decode.events.push_back({.at = at, .worker = worker, .up = up[worker]});
+  }
+  RC_ASSERT(validate(cluster.decode).has_value());
+  cluster.arrivals = finite_arrivals(count, seed);
+  const Recording recording = recording_of(lengths);
+  cluster.policies.eldr.space = signature::all_layers(recording.shape, signature::Transform::kCount);
+  cluster.policies.eldr.layer_rows = recording.shape.layers.size();
+  cluster.policies.eldr.refit_every = 200ms;
+  cluster.policies.marginal.predictor = signature::uniform_predictor(recording.shape);
+  const RunResult result = must_run(cluster, recording, {.policy = policy, .rate = 0, .seed = seed});
+
+  RC_ASSERT(result.ended == count);
+  std::int64_t tokens = 0;
+  for (const RequestRecord& request : result.requests) {
+    RC_ASSERT(request.tokens == recording.requests[request.recorded].decode_tokens);
+    RC_ASSERT(request.prefill_done < request.first_token);
+    RC_ASSERT(request.first_token <= request.last_token);
+    tokens += request.tokens;
+  }
+  RC_ASSERT(result.step_tokens == tokens);  // a token is made once, by steps that came to their end
+  RC_ASSERT(result.restarted == 0u || !cluster.decode.events.empty());
+}
+
 TEST(Laws, ADecoderOfOnePlaceIsAnMD1Queue) {
   Cluster cluster = small_cluster(1, 1);
   cluster.prefill = {.workers = 1};
@@ -209,6 +250,65 @@ TEST(Simulation, TimesOfALoneRequestAddUp) {
   EXPECT_EQ(request.first_token - request.prefill_done, 100us + 10us + 1ms + 10us);
   EXPECT_EQ(request.last_token - request.first_token, 2 * 1ms + 11us + 12us);  // the context grows
   EXPECT_EQ(request.tpot(), 1011500ns);
+}
+
+TEST(Simulation, ARequestWhoseDecoderLeavesGoesOnElsewhereWithTheTokensItMade) {
+  Cluster cluster = small_cluster(1, 2);
+  cluster.arrivals = finite_arrivals(1, 1);
+  cluster.decode.step = step_of(100ms);
+  const Nanoseconds arrival = cluster.arrivals.trace->at[0];
+  // The prefill and the transfer end within 2 ms: the third step is lost.
+  cluster.decode.events = {{.at = arrival + 10ms, .worker = 1, .up = true},
+                           {.at = arrival + 250ms, .worker = 0, .up = false}};
+  const RunResult result = must_run(cluster, recording_of({3}), {.rate = 0});
+  ASSERT_EQ(result.requests.size(), 1u);
+  const RequestRecord& request = result.requests[0];
+  EXPECT_EQ(result.restarted, 1u);
+  EXPECT_EQ(request.decoder, 1u);
+  const Nanoseconds prefill_and_transfer = 1ms + 10 * 10us + 100us + 10 * 1us;
+  EXPECT_EQ(request.first_token - arrival, prefill_and_transfer + 100ms);
+  // Two tokens more to prefill and to send, then the step that was lost.
+  EXPECT_EQ(request.last_token - arrival, 250ms + prefill_and_transfer + 2 * (10us + 1us) + 100ms);
+}
+
+TEST(Simulation, EventsThatCannotBeAreRefused) {
+  const auto refused = [](std::vector<FleetEvent> events, const char* part) {
+    DecodePool pool{.workers = 2};
+    pool.events = std::move(events);
+    const Status valid = validate(pool);
+    ASSERT_FALSE(valid) << part;
+    EXPECT_NE(valid.error().message.find(part), std::string::npos) << valid.error().message;
+  };
+  refused({{.at = 2s, .worker = 0}, {.at = 1s, .worker = 0, .up = true}}, "comes after a later one");
+  refused({{.at = 2s, .worker = 1, .up = true}}, "worker 1 is up already");
+  refused({{.at = 2s, .worker = 7}}, "worker 7 is down already");
+  refused({{.at = 1s, .worker = 0}, {.at = 2s, .worker = 1}}, "no decode worker is left at 2 s");
+}
+
+/// One decoder of two places, requests of two kinds that share no expert: fewer experts a step when those
+/// that wait join by kind, and nobody is passed more often than allowed.
+TEST(Simulation, AFullDecoderTakesThoseWhoShareItsExperts) {
+  Cluster cluster = small_cluster(1, 2);
+  cluster.arrivals = finite_arrivals(400, 3);
+  const Recording recording = recording_of(std::vector<std::uint32_t>(400, 20), 2, 8, 3, 2);
+  cluster.policies.marginal.predictor = signature::uniform_predictor(recording.shape);
+  const RunResult fifo = must_run(cluster, recording, {.rate = 0});
+  cluster.decode.admission = {.kind = Admission::Kind::kMicroBatch, .pool = 64, .max_late = 0};
+  const RunResult bound = must_run(cluster, recording, {.rate = 0});
+  cluster.decode.admission.max_late = 40;
+  const RunResult picked = must_run(cluster, recording, {.rate = 0});
+  EXPECT_EQ(fifo.active_experts, bound.active_experts);  // nobody may be passed: first in, first out
+  EXPECT_LT(static_cast<double>(picked.active_experts), 0.97 * static_cast<double>(fifo.active_experts));
+  EXPECT_EQ(picked.step_tokens, fifo.step_tokens);
+  // Those who wait join in an order of their own: by how many places a request was passed, at most.
+  std::vector<std::pair<Nanoseconds, Nanoseconds>> joined;  // when its KV came, its first step
+  for (const RequestRecord& r : picked.requests) joined.emplace_back(r.prefill_done, r.first_token);
+  std::ranges::sort(joined);
+  for (std::size_t i = 0; i < joined.size(); ++i) {
+    const auto passed = std::count_if(joined.begin() + static_cast<std::ptrdiff_t>(i) + 1, joined.end(),
+                                      [&](const auto& later) { return later.second < joined[i].second; });
+    EXPECT_LE(passed, 40) << i;
+  }
 }
 
 TEST(Simulation, RepeatedPromptsAreTakenFromThePrefixCache) {
