@@ -48,6 +48,44 @@ TEST(Simulate, GivesATableAndTheSameFiguresAsJson) {
   EXPECT_LT(experts("marginal"), experts("eldr"));
 }
 
+/// The sample's cluster file with `more` in front, beside the trace `mini.zarr` of the folder.
+std::string cluster_with(const testing::TemporaryFolder& folder, const std::string& more) {
+  const auto text = io::read_file(io::real_files(), kCluster, 1 << 20);
+  EXPECT_TRUE(text);
+  std::string shorter = more + *text;
+  shorter.replace(shorter.find("seeds: 10"), 9, "seeds: 2");
+  const std::string path = folder / "cluster.yaml";
+  EXPECT_TRUE(io::write_file_atomically(io::real_files(), path, shorter, true));
+  return path;
+}
+
+TEST(Simulate, TakesAFittedRouterAndWritesAPage) {
+  const testing::TemporaryFolder folder;
+  const std::string trace = folder / "mini.zarr", router = folder / "router.json",
+                    html = folder / "page.html";
+  ASSERT_EQ(
+      testing::run_moesaic({"import", MOESAIC_SOURCE_DIR "/samples/moesaic-mini", "-o", trace}).exit_code, 0);
+  const auto fitted = testing::run_moesaic(
+      {"fit", trace, "--decoders", "4", "--layers", "2", "--transform", "count", "-o", router});
+  ASSERT_EQ(fitted.exit_code, 0) << fitted.err;
+  const std::string cluster = cluster_with(folder, "router: router.json\n");
+  const auto run = testing::run_moesaic({"simulate", cluster, "--html", html, "--json", folder / "out.json"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_NE(run.out.find("fitted on requests of this very trace"), std::string::npos) << run.out;
+  EXPECT_NE(run.out.find("page.html"), std::string::npos);
+  const auto result = io::read_json(io::real_files(), folder / "out.json");
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(number(result->find("eldr_layers")), 2);
+  const auto page = io::read_file(io::real_files(), html, 1 << 24);
+  ASSERT_TRUE(page) << page.error().message;
+  for (const char* part : {"Which decode policy pays", "Who makes the tokens", "marginal-oracle"})
+    EXPECT_NE(page->find(part), std::string::npos) << part;
+
+  const auto absent = testing::run_moesaic({"simulate", cluster_with(folder, "router: absent.json\n")});
+  EXPECT_EQ(absent.exit_code, 2);
+  EXPECT_NE(absent.err.find("absent.json"), std::string::npos) << absent.err;
+}
+
 TEST(Simulate, WhatIsWrongIsSaidWithExitCodeTwo) {
   const testing::TemporaryFolder folder;
   const auto absent = testing::run_moesaic({"simulate", folder / "none.yaml"});

@@ -1,5 +1,6 @@
-// The pages of `moesaic profile --html` in a real browser: they open from disk without network or errors, every
-// chart is drawn and has units, every control is reached by the keyboard, text is readable in both themes.
+// The pages of `moesaic profile --html` and `moesaic simulate --html` in a real browser: they open from disk without
+// network or errors, every chart is drawn and has units, every control is reached by the keyboard, text is readable in
+// both themes.
 // usage: node page_test.mjs PROGRAM SOURCE_FOLDER    (exit 77: playwright-core or chromium is missing)
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -135,20 +136,30 @@ try {
   index.requests = index.requests.slice(0, 60);
   writeFileSync(join(folder, "part/index.json"), JSON.stringify(index));
   moesaic("import", join(folder, "part"), "-o", join(folder, "part.zarr"));
-  const pages = [["small", join(source, "samples/moesaic-mini")], ["big", join(folder, "big")], ["compared", null]];
+  const pages = [["small", join(source, "samples/moesaic-mini")], ["big", join(folder, "big")], ["compared", null],
+    ["simulated", null], ["simulated-loads", null]];
+  // The sample cluster, smaller: at one load bars by policy, at several lines over loads.
+  const cluster = readFileSync(join(source, "samples/clusters/moesaic-mini-4d.yaml"), "utf8")
+    .replace("seeds: 10", "seeds: 2").replace("measure: 10s", "measure: 5s");
+  writeFileSync(join(folder, "simulated.yaml"), cluster);
+  writeFileSync(join(folder, "simulated-loads.yaml"), cluster.replace("running: [6]", "loads: [0.8, 0.2, 0.5]"));
   browser = await chromium.launch({ executablePath: chromiumPath, args: ["--no-sandbox", "--disable-gpu"] });
   for (const [name, trace] of pages) {
     const [store, file] = [join(folder, `${name}.zarr`), join(folder, `${name}.html`)];
     if (trace) {
       moesaic("import", trace, "-o", store);
       moesaic("profile", store, "--html", file);
+    } else if (name.startsWith("simulated")) {
+      moesaic("simulate", join(folder, `${name}.yaml`), "--trace", join(folder, "small.zarr"), "--html", file);
     } else {
       moesaic("profile", "--compare", join(folder, "small.zarr"), join(folder, "part.zarr"), "--html", file);
     }
     const bytes = statSync(file).size;
     console.log(`${name}: ${bytes} bytes`);
     check(bytes <= kMaxBytes, `${name}: ${bytes} bytes, allowed ${kMaxBytes}`);
-    for (const [theme, width] of name === "small" ? [["light", 1280], ["dark", 800]] : name === "big" ? [["light", 1280]] : [["dark", 800]]) {
+    const [wide, narrow] = [["light", 1280], ["dark", 800]];
+    const looks = { small: [wide, narrow], big: [wide], compared: [narrow], simulated: [wide], "simulated-loads": [narrow] };
+    for (const [theme, width] of looks[name]) {
       const where = `${name}, ${theme}, ${width} px`;
       const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme: theme });
       page.on("console", (m) => check(false, `${where}: the console says "${m.text()}"`));
