@@ -64,7 +64,8 @@ TEST(Simulate, TakesAFittedRouterAndWritesAPage) {
   const std::string trace = folder / "mini.zarr", router = folder / "router.json",
                     html = folder / "page.html";
   ASSERT_EQ(
-      testing::run_moesaic({"import", MOESAIC_SOURCE_DIR "/samples/moesaic-mini", "-o", trace}).exit_code, 0);
+      testing::run_moesaic({"import", testing::source_path("samples/moesaic-mini"), "-o", trace}).exit_code,
+      0);
   const auto fitted = testing::run_moesaic(
       {"fit", trace, "--decoders", "4", "--layers", "2", "--transform", "count", "-o", router});
   ASSERT_EQ(fitted.exit_code, 0) << fitted.err;

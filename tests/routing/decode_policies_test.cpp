@@ -136,8 +136,9 @@ TEST(DecodePolicies, WrongOptionsAreRefusedWithASentence) {
   refused("eldr", [](auto& c) { c.eldr.layer_rows = 1; }, "beyond the model's 1");
   refused("eldr", [](auto& c) { c.eldr.centroids.pop_back(); }, "11 numbers of centroids");
   refused("eldr", [](auto& c) { c.eldr.tau = -1; }, "tau is -1");
-  refused("eldr", [](auto& c) { c.eldr.space.transform = signature::Transform::kGateProbability; },
-          "engines report counts");
+  refused(
+      "eldr", [](auto& c) { c.eldr.space.transform = signature::Transform::kGateProbability; },
+      "engines report counts");
   refused("eldr", [](auto& c) { c.eldr.refit_every = 0ns; }, "refit_every");
   refused("eldr-static", [](auto& c) { c.eldr.centroids.clear(); }, "moesaic fit");
   refused("eldr-static", [](auto& c) { c.eldr.space = {}; }, "no layers");

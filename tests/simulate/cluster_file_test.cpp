@@ -171,5 +171,21 @@ TEST(ClusterFile, TheSamplesAreValid) {
   }
 }
 
+TEST(ClusterFile, TheSamplesOfRecordedServicesAreValid) {
+  MOESAIC_NEEDS_SHARED("serving/AzureLLMInferenceTrace_conv.csv.xz");
+  MOESAIC_NEEDS_SHARED("serving/conversation_trace.jsonl.xz");
+  const testing::TemporaryFolder folder;
+  for (const char* name : {"gpt-oss-azure", "gpt-oss-mooncake"}) {
+    auto text =
+        io::read_file(io::real_files(), testing::source_path("samples/clusters/") + name + ".yaml", 1 << 16);
+    ASSERT_TRUE(text) << text.error().message;
+    const std::size_t at = text->find(", file: ") + 8;
+    text->insert(at, testing::shared_data("serving/"));
+    const auto file = read_cluster_file(io::real_files(), write(folder, "c.yaml", *text));
+    ASSERT_TRUE(file) << file.error().message;
+    EXPECT_GT(file->cluster.arrivals.trace->size(), 10'000u);
+  }
+}
+
 }  // namespace
 }  // namespace moesaic::simulate
