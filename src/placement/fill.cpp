@@ -4,22 +4,27 @@
 
 namespace moesaic::placement {
 
+Status each_layer(const Problem& problem, const std::function<Status(std::size_t)>& body) {
+  const auto one = [&](std::size_t row) -> Status {
+    if (problem.share != nullptr && !problem.share->mine(row)) return {};
+    return body(row);
+  };
+  const std::size_t layers = problem.demand.shape().layers.size();
+  if (problem.pool != nullptr) return problem.pool->try_parallel_for(layers, one);
+  Status status;
+  for (std::size_t row = 0; status && row < layers; ++row) status = one(row);
+  return status;
+}
+
 Result<Solution> fill(const Problem& problem,
                       const std::function<Status(std::size_t, std::span<ExpertId>)>& fill_layer) {
   const ModelShape& shape = problem.demand.shape();
   const std::size_t per_layer = problem.topology.gpus() * problem.slots_per_gpu;
   MOESAIC_CHECK(per_layer >= shape.experts);
   std::vector<ExpertId> slots(shape.layers.size() * per_layer, kMissingExpert);
-  const auto one = [&](std::size_t row) -> Status {
-    if (problem.share != nullptr && !problem.share->mine(row)) return {};
+  Status status = each_layer(problem, [&](std::size_t row) {
     return fill_layer(row, std::span(slots).subspan(row * per_layer, per_layer));
-  };
-  Status status;
-  if (problem.pool != nullptr) {
-    status = problem.pool->try_parallel_for(shape.layers.size(), one);
-  } else {
-    for (std::size_t row = 0; status && row < shape.layers.size(); ++row) status = one(row);
-  }
+  });
   if (problem.share != nullptr) {
     std::vector<std::int64_t> ids(slots.size());
     for (std::size_t slot = 0; slot < slots.size(); ++slot) {

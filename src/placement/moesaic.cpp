@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "placement/algorithms.hpp"
 #include "placement/fill.hpp"
@@ -25,10 +26,12 @@ class Moesaic final : public Algorithm {
   Result<Solution> place(const Problem& problem) const override {
     if (problem.from != nullptr) MOESAIC_TRY(running_placement(problem));
     std::vector<RowCopies> layers(problem.demand.shape().layers.size());
+    std::vector<std::vector<std::uint16_t>> nodes(layers.size());
+    if (shares_budget(problem)) MOESAIC_TRY(choose_nodes(problem, nodes));
     MOESAIC_ASSIGN(Solution solution,
                    fill(problem, [&](std::size_t row, std::span<ExpertId> slots) -> Status {
                      MOESAIC_ASSIGN(const LayerDemand layer, problem.demand.layer(row));
-                     layers[row] = place_layer(problem, row, layer, slots);
+                     layers[row] = place_layer(problem, row, layer, nodes[row], slots);
                      return {};
                    }));
     RowCopies sum{.counted = !layers.empty()};
@@ -38,6 +41,47 @@ class Moesaic final : public Algorithm {
   }
 
  private:
+  /// Node of every expert of this rank's layers, under the budget that all layers share.
+  static Status choose_nodes(const Problem& problem, std::vector<std::vector<std::uint16_t>>& nodes) {
+    constexpr std::size_t kSteps = PartitionFront::kSteps;
+    constexpr double kUnit = 0x1p30;
+    const std::size_t points = nodes.size() * kSteps;
+    std::vector<LayerFront> fronts(nodes.size());
+    // For every layer and step 1 + copies (0: none met) and the imbalance in units, then the most even
+    // assignments': what ranks add up.
+    std::vector<std::int64_t> figures(2 * points + nodes.size());
+    const Status mine = each_layer(problem, [&](std::size_t row) -> Status {
+      MOESAIC_ASSIGN(const LayerDemand layer, problem.demand.layer(row));
+      LayerFront& front = fronts[row] = layer_front(problem, row, layer);
+      for (std::size_t s = 0; s < kSteps; ++s) {
+        figures[row * kSteps + s] = 1 + front.copies[s];
+        figures[points + row * kSteps + s] = std::llround(front.imbalance[s] * kUnit);
+      }
+      figures[2 * points + row] = std::llround(front.evenest * kUnit);
+      return {};
+    });
+    if (problem.share != nullptr) {
+      MOESAIC_TRY(problem.share->sum(figures, mine));
+    } else {
+      MOESAIC_TRY(mine);
+    }
+    std::vector<double> imbalance(points);
+    double evenest = 0;
+    for (std::size_t i = 0; i < points; ++i) {
+      --figures[i];
+      imbalance[i] = static_cast<double>(figures[points + i]) / kUnit;
+    }
+    for (const std::int64_t of_layer : std::span(figures).subspan(2 * points)) {
+      evenest += static_cast<double>(of_layer) / kUnit / static_cast<double>(nodes.size());
+    }
+    const std::vector<std::size_t> chosen =
+        share_budget(std::span(figures).first(points), imbalance, kImbalanceBudget * evenest);
+    for (std::size_t row = 0; row < nodes.size(); ++row) {
+      if (!fronts[row].copies.empty()) nodes[row] = fronts[row].node_of_expert[chosen[row]];
+    }
+    return {};
+  }
+
   static Status add_up(std::span<const RowCopies> layers, const LayerShare* share, RowCopies& sum) {
     std::int64_t sums[4] = {};  // layers not counted, layers thinned, copies found, bound
     for (std::size_t row = 0; row < layers.size(); ++row) {

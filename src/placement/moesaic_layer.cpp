@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "core/random.hpp"
 #include "placement/bounds.hpp"
 #include "placement/partition_search.hpp"
 #include "placement/patterns_table.hpp"
 #include "placement/replicas.hpp"
+#include "placement/unseen_loads.hpp"
 
 namespace moesaic::placement {
 namespace {
@@ -17,6 +19,12 @@ namespace {
 /// copies an assignment saves hardly change with the sample: at 256 experts on 8 nodes a quarter of it
 /// costs 0.2 %.
 constexpr std::size_t kSearchRows = 600'000;
+
+/// Limits, over the most even assignment, that a front is searched at. A walk goes to and fro over its limit,
+/// so these cover what lies between.
+constexpr double kFrontLimits[] = {1.03, 1.06, 1.1, 1.2};
+/// The same for the GPUs of a node.
+constexpr double kGpuFrontLimits[] = {1.0, 1.04};
 
 /// Loads of a layer as integers that sum to about 2^40.
 std::vector<std::int64_t> integer_loads(std::span<const double> loads) {
@@ -45,15 +53,38 @@ class LayerPlan {
     }
   }
 
-  RowCopies place(const traffic::LayerTokens& tokens, std::span<ExpertId> slots) {
-    const PatternOptions options{.single_rows = problem_.per_expert,
-                                 .max_tokens = std::max<std::size_t>(1, kSearchRows / tokens.k)};
+  /// REQUIRES: no replicas.
+  LayerFront front(const traffic::LayerTokens& tokens) {
+    const PatternTable table = at_nodes(
+        token_patterns(tokens, topology_, problem_.objective.attention, experts_, pattern_options(tokens)));
+    std::vector<std::vector<std::uint16_t>> starts{balanced_assignment(loads_, topology_.nodes),
+                                                   demand_assignment(table, node_slots_)};
+    const std::int64_t evenest = largest_load(loads_, starts[0], topology_.nodes);
+    const UnseenLoads unseen(tokens, experts_);
+    LayerFront front{.evenest = unseen.imbalance(starts[0], topology_.nodes)};
+    const PartitionFront met = walk_front(table, loads_, evenest, kFrontLimits, std::move(starts));
+    for (std::size_t s = 0; s < PartitionFront::kSteps; ++s) {
+      const PartitionFront::Point& point = met.step(s);
+      const bool any = !point.part_of_item.empty();
+      front.copies.push_back(any ? point.copies : -1);
+      front.imbalance.push_back(any ? unseen.imbalance(point.part_of_item, topology_.nodes) : 0);
+      front.node_of_expert.push_back(point.part_of_item);
+    }
+    return front;
+  }
+
+  /// `given`: node of every expert, or empty to search for it.
+  RowCopies place(const traffic::LayerTokens& tokens, std::span<const std::uint16_t> given,
+                  std::span<ExpertId> slots) {
+    const PatternOptions options = pattern_options(tokens);
     if (!replicas_) {
       const PatternTable sources =
           token_patterns(tokens, topology_, problem_.objective.attention, experts_, options);
       classes_ = {RowClass{}};
       const PatternTable nodes = at_nodes(sources);
-      const auto node_of = partition(nodes, loads_, topology_.nodes, running_nodes());
+      if (!given.empty()) unseen_.emplace(tokens, experts_);
+      const auto node_of = given.empty() ? partition(nodes, loads_, topology_.nodes, running_nodes())
+                                         : std::vector(given.begin(), given.end());
       for (std::size_t e = 0; e < experts_; ++e) holders_.push_back({node_of[e]});
       fill_nodes(sources, loads_, slots);
       return row_copies(tokens, options, nodes, connectivity_cost(nodes, node_of));
@@ -82,6 +113,11 @@ class LayerPlan {
   /// Load that one of `bins` equal shares of the layer may carry.
   std::int64_t limit(std::size_t bins) const {
     return static_cast<std::int64_t>(factor() * total_ / static_cast<double>(bins));
+  }
+
+  PatternOptions pattern_options(const traffic::LayerTokens& tokens) const {
+    return {.single_rows = problem_.per_expert,
+            .max_tokens = std::max<std::size_t>(1, kSearchRows / tokens.k)};
   }
 
   RowCopies row_copies(const traffic::LayerTokens& tokens, const PatternOptions& options,
@@ -166,6 +202,41 @@ class LayerPlan {
                             random_);
   }
 
+  /// GPU of every member of a node: of the splits that a search for few copies meets, the one that unseen
+  /// requests will find most even. Node copies do not depend on it.
+  std::vector<std::uint16_t> even_gpus(const PatternTable& table, std::span<const std::int64_t> loads) {
+    std::vector<std::vector<std::uint16_t>> starts{balanced_assignment(loads, table.part_count)};
+    if (table.part_count == 1) return starts[0];
+    const std::int64_t evenest = largest_load(loads, starts[0], table.part_count);
+    starts.push_back(demand_assignment(table, loads.size() / table.part_count));
+    const PartitionFront met = walk_front(table, loads, evenest, kGpuFrontLimits, starts);
+    std::vector<std::uint16_t> best, gpu_of(experts_, UnseenLoads::kElsewhere);
+    double least = 0;
+    for (std::size_t s = 0; s < PartitionFront::kSteps; ++s) {
+      const std::vector<std::uint16_t>& split = met.step(s).part_of_item;
+      if (split.empty()) continue;
+      for (std::size_t m = 0; m < split.size(); ++m) gpu_of[members_[m]] = split[m];
+      const double imbalance = unseen_->imbalance(gpu_of, table.part_count);
+      if (best.empty() || imbalance < least) best = split, least = imbalance;
+    }
+    return best;
+  }
+
+  /// What searches under rising limits meet, each from where the one before has ended.
+  PartitionFront walk_front(const PatternTable& table, std::span<const std::int64_t> loads,
+                            std::int64_t evenest, std::span<const double> limits,
+                            std::vector<std::vector<std::uint16_t>> starts) {
+    PartitionFront met(evenest);
+    for (const double above : limits) {
+      const Loads limit{.of_item = loads,
+                        .limit = static_cast<std::int64_t>(above * static_cast<double>(evenest))};
+      starts = {search_partition(table, limit, starts,
+                                 {.iterations = 1000 * problem_.effort, .stale = 200, .front = &met},
+                                 random_)};
+    }
+    return met;
+  }
+
   /// Node of every expert in the running placement; empty without one.
   std::vector<std::uint16_t> running_nodes() const {
     if (problem_.from == nullptr) return {};
@@ -241,8 +312,9 @@ class LayerPlan {
         project(sources, new_item, loads.size(), homes_inside(node), topology_.gpus_per_node);
     if (!twice) {
       Holders result;
-      for (const std::uint16_t gpu : partition(table, loads, topology_.gpus(), running_gpus(node)))
-        result.push_back({gpu});
+      const auto gpu_of =
+          unseen_ ? even_gpus(table, loads) : partition(table, loads, topology_.gpus(), running_gpus(node));
+      for (const std::uint16_t gpu : gpu_of) result.push_back({gpu});
       return result;
     }
     const ReplicaProblem problem{.table = table,
@@ -325,6 +397,7 @@ class LayerPlan {
   std::vector<std::int64_t> loads_;
   Pcg32 random_;
   double total_ = 0;
+  std::optional<UnseenLoads> unseen_;  ///< where the layers share a budget
   std::vector<std::uint16_t> node_of_gpu_, index_of_gpu_;
   std::vector<RowClass> classes_;
   Holders holders_;                   ///< nodes of each expert
@@ -333,10 +406,21 @@ class LayerPlan {
 
 }  // namespace
 
-RowCopies place_layer(const Problem& problem, std::size_t row, const LayerDemand& layer,
-                      std::span<ExpertId> slots) {
+bool shares_budget(const Problem& problem) {
+  const std::size_t slots = problem.slots_per_gpu * problem.topology.gpus();
+  return problem.max_imbalance <= 0 && problem.from == nullptr && problem.topology.nodes > 1 &&
+         slots == problem.demand.shape().experts;
+}
+
+LayerFront layer_front(const Problem& problem, std::size_t row, const LayerDemand& layer) {
   const ModelShape& shape = problem.demand.shape();
-  return LayerPlan(problem, row).place(layer.view(shape.layers[row], shape.top_k), slots);
+  return LayerPlan(problem, row).front(layer.view(shape.layers[row], shape.top_k));
+}
+
+RowCopies place_layer(const Problem& problem, std::size_t row, const LayerDemand& layer,
+                      std::span<const std::uint16_t> node_of_expert, std::span<ExpertId> slots) {
+  const ModelShape& shape = problem.demand.shape();
+  return LayerPlan(problem, row).place(layer.view(shape.layers[row], shape.top_k), node_of_expert, slots);
 }
 
 }  // namespace moesaic::placement

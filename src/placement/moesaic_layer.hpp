@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "core/ids.hpp"
 #include "placement/algorithm.hpp"
+#include "placement/partition_front.hpp"
 
 namespace moesaic::placement {
 
@@ -21,9 +23,25 @@ struct RowCopies {
   std::int64_t found = 0, bound = 0;
 };
 
-/// Fills `slots` of layer row `row` for `layer`'s tokens. Deterministic; the generator is made of
-/// (problem.seed, row).
+/// Without a limit from the user, replicas or a running placement, the layers share one: the mean imbalance
+/// of nodes, as unseen requests will see it (unseen_loads.hpp), is at most this much above that of the most
+/// even assignments.
+inline constexpr double kImbalanceBudget = 1.05;
+bool shares_budget(const Problem& problem);
+
+/// What a layer could be. Points [PartitionFront::kSteps]; copies < 0: no such assignment was met.
+struct LayerFront {
+  std::vector<std::int64_t> copies{};
+  std::vector<double> imbalance{};  ///< of nodes on unseen requests
+  std::vector<std::vector<std::uint16_t>> node_of_expert{};
+  double evenest = 1;  ///< imbalance of the most even assignment
+};
+/// REQUIRES: shares_budget(problem).
+LayerFront layer_front(const Problem& problem, std::size_t row, const LayerDemand& layer);
+
+/// Fills `slots` of layer row `row` for `layer`'s tokens, with experts on the nodes given (empty: searched
+/// for). Deterministic; the generator is made of (problem.seed, row).
 RowCopies place_layer(const Problem& problem, std::size_t row, const LayerDemand& layer,
-                      std::span<ExpertId> slots);
+                      std::span<const std::uint16_t> node_of_expert, std::span<ExpertId> slots);
 
 }  // namespace moesaic::placement

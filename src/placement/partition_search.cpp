@@ -94,6 +94,8 @@ class Tabu {
 
   /// Remembers where the walk is if it is the best yet, and adapts the price of excess.
   bool record() {
+    if (options_.front != nullptr)
+      options_.front->offer(partition_.cost(), part_load_, partition_.assignment());
     std::int64_t excess_now = 0;
     for (const std::int64_t load : part_load_) excess_now += over(load);
     inside_ = (excess_now == 0) ? std::max(inside_, 0) + 1 : std::min(inside_, 0) - 1;

@@ -14,6 +14,7 @@
 
 #include "core/random.hpp"
 #include "placement/partition.hpp"
+#include "placement/partition_front.hpp"
 
 namespace moesaic::placement {
 
@@ -41,8 +42,9 @@ std::int64_t largest_load(std::span<const std::int64_t> load_of_item,
 std::vector<std::uint16_t> demand_assignment(const PatternTable& table, std::size_t capacity);
 
 struct SearchOptions {
-  std::size_t iterations = 1000;  ///< swaps a start
-  std::size_t stale = 400;        ///< a start ends after so many swaps without a better assignment
+  std::size_t iterations = 1000;    ///< swaps a start
+  std::size_t stale = 400;          ///< a start ends after so many swaps without a better assignment
+  PartitionFront* front = nullptr;  ///< is offered every assignment on the way
 };
 
 struct SearchStats {

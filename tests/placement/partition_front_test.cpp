@@ -1,0 +1,131 @@
+#include "placement/partition_front.hpp"
+
+#include <limits>
+
+#include "placement/moesaic_layer.hpp"
+#include "placement/partition_search.hpp"
+#include "placement/planted_demand.hpp"
+#include "placement/unseen_loads.hpp"
+
+namespace moesaic::placement {
+namespace {
+
+constexpr std::size_t kSteps = PartitionFront::kSteps;
+using Items = std::vector<std::uint16_t>;
+
+TEST(PartitionFront, KeepsTheCheapestAssignmentOfEachStep) {
+  PartitionFront front(100);
+  const Items first{0, 1}, second{1, 0}, third{1, 1};
+  const auto offer = [&](std::int64_t copies, std::int64_t heaviest, const Items& items) {
+    front.offer(copies, std::vector<std::int64_t>{80, heaviest}, items);
+  };
+  offer(9, 104, first);  // 4 hundredths above the most even
+  offer(7, 104, second);
+  offer(8, 104, third);
+  offer(3, 99, third);  // more even than thought possible
+  offer(1, 400, first);
+  EXPECT_EQ(front.step(4).copies, 7);
+  EXPECT_EQ(front.step(4).part_of_item, second);
+  EXPECT_EQ(front.step(0).part_of_item, third);
+  for (std::size_t s = 1; s < kSteps; ++s) EXPECT_EQ(front.step(s).part_of_item.empty(), s != 4) << s;
+}
+
+TEST(PartitionFront, IsMetOnTheWayOfASearch) {
+  const testing::PlantedDemand demand({.layers = 1, .experts = 12, .homes = 3, .requests = 20});
+  const PatternTable table =
+      token_patterns(demand.tokens(0), {.nodes = 3, .gpus_per_node = 1}, Attention::kDataParallel, 12, {});
+  const std::vector<std::int64_t> loads = item_rows(table);
+  const std::vector<Items> starts{balanced_assignment(loads, 3)};
+  PartitionFront front(largest_load(loads, starts[0], 3));
+  Pcg32 random(1);
+  const Loads limits{.of_item = loads, .limit = 2 * largest_load(loads, starts[0], 3)};
+  const Items best = search_partition(table, limits, starts, {.front = &front}, random);
+  EXPECT_FALSE(front.step(0).part_of_item.empty());  // the start
+  std::int64_t least = std::numeric_limits<std::int64_t>::max();
+  for (std::size_t s = 0; s < kSteps; ++s) {
+    const PartitionFront::Point& point = front.step(s);
+    if (point.part_of_item.empty()) continue;
+    EXPECT_EQ(point.copies, connectivity_cost(table, point.part_of_item)) << s;
+    least = std::min(least, point.copies);
+  }
+  EXPECT_LE(least, connectivity_cost(table, best));
+}
+
+RC_GTEST_PROP(ShareBudget, IsKeptAndNothingAsEvenSendsLess, ()) {
+  constexpr std::size_t kLayers = 3, kChoices = 4;
+  std::vector<std::int64_t> copies(kLayers * kSteps, -1);
+  std::vector<double> imbalance(copies.size());
+  for (std::size_t layer = 0; layer < kLayers; ++layer) {
+    for (std::size_t c = 0; c < kChoices; ++c) {
+      if (c > 0 && *rc::gen::arbitrary<bool>()) continue;
+      copies[layer * kSteps + 7 * c] = *rc::gen::inRange(0, 100);
+      imbalance[layer * kSteps + 7 * c] = 1 + 0.01 * *rc::gen::inRange(0, 50);
+    }
+  }
+  const double budget = 1 + 0.01 * *rc::gen::inRange(0, 50);
+  const std::vector<std::size_t> chosen = share_budget(copies, imbalance, budget);
+  const auto sums = [&](const std::vector<std::size_t>& steps) {
+    std::pair<std::int64_t, double> sum{0, 0};
+    for (std::size_t layer = 0; layer < kLayers; ++layer) {
+      sum.first += copies[layer * kSteps + steps[layer]];
+      sum.second += imbalance[layer * kSteps + steps[layer]];
+    }
+    return sum;
+  };
+  const auto [sent, uneven] = sums(chosen);
+  bool feasible = false;
+  for (std::size_t code = 0; code < kChoices * kChoices * kChoices; ++code) {
+    const std::vector<std::size_t> other{7 * (code % 4), 7 * (code / 4 % 4), 7 * (code / 16)};
+    bool exists = true;
+    for (std::size_t layer = 0; layer < kLayers; ++layer)
+      exists = exists && copies[layer * kSteps + other[layer]] >= 0;
+    if (!exists) continue;
+    const auto [other_sent, other_uneven] = sums(other);
+    feasible = feasible || other_uneven <= kLayers * budget - 1e-9;
+    RC_ASSERT(!(other_uneven <= uneven - 1e-9 && other_sent < sent));
+  }
+  if (feasible) RC_ASSERT(uneven <= kLayers * budget + 1e-9);
+}
+
+TEST(UnseenLoads, AreThoseOfQuartersOfTheRequests) {
+  // One request is alone in one quarter of each draw: others have no tokens and do not count.
+  const std::vector<ExpertId> experts{ExpertId(0),    ExpertId(1), ExpertId(0),
+                                      kMissingExpert, ExpertId(2), ExpertId(0)};
+  const std::vector<traffic::Segment> one{{.request = 5, .home = {}, .position = 0, .begin = 0, .count = 3}};
+  const UnseenLoads alone({LayerId(0), 2, experts, one}, 3);
+  EXPECT_DOUBLE_EQ(alone.imbalance(Items{0, 1, 1}, 2), 3.0 * 2 / 5);
+  EXPECT_DOUBLE_EQ(alone.imbalance(Items{0, 0, 0}, 1), 1);
+  // Two kinds of requests, each with experts of its own: even on all of them, uneven on a part.
+  std::vector<ExpertId> kinds;
+  std::vector<traffic::Segment> many;
+  for (std::uint32_t r = 0; r < 40; ++r) {
+    many.push_back({.request = r, .home = {}, .position = 0, .begin = r, .count = 1});
+    kinds.push_back(ExpertId(static_cast<std::uint16_t>(2 * (r % 2))));
+    kinds.push_back(ExpertId(static_cast<std::uint16_t>(2 * (r % 2) + 1)));
+  }
+  const UnseenLoads mixed({LayerId(0), 2, kinds, many}, 4);
+  EXPECT_DOUBLE_EQ(mixed.imbalance(Items{0, 1, 0, 1}, 2), 1);
+  EXPECT_GT(mixed.imbalance(Items{0, 0, 1, 1}, 2), 1.02);
+}
+
+TEST(LayerFront, HoldsThePricesOfItsAssignments) {
+  const testing::PlantedDemand demand({.layers = 1, .experts = 12, .homes = 3, .requests = 30});
+  const Problem problem{
+      .demand = demand, .topology = {.nodes = 3, .gpus_per_node = 1}, .slots_per_gpu = 4, .objective = {}};
+  ASSERT_TRUE(shares_budget(problem));
+  const LayerFront front = layer_front(problem, 0, *demand.layer(0));
+  const PatternTable table =
+      token_patterns(demand.tokens(0), problem.topology, Attention::kDataParallel, 12, {});
+  const UnseenLoads unseen(demand.tokens(0), 12);
+  std::size_t points = 0;
+  for (std::size_t s = 0; s < kSteps; ++s) {
+    if (front.copies[s] < 0) continue;
+    ++points;
+    EXPECT_EQ(front.copies[s], connectivity_cost(table, front.node_of_expert[s]));
+    EXPECT_EQ(front.imbalance[s], unseen.imbalance(front.node_of_expert[s], 3));
+  }
+  EXPECT_GT(points, 1u);
+}
+
+}  // namespace
+}  // namespace moesaic::placement
