@@ -124,20 +124,23 @@ class PageMaker {
   }
 
  private:
-  /// Lines over loads, or bars by policy where there is one load.
+  /// Lines over loads, or a bar for each policy where there is one load.
   Curves curve(std::string title, Axis y, Figure figure) const {
     Curves out{.title = std::move(title), .note = {}, .x = {}, .y = std::move(y), .at = {}, .series = {}};
     const auto mean = [&](const LoadOutcome& load, std::size_t policy) {
       return simulate::estimate(policy_at(load, policy), figure).mean;
     };
+    const std::string& base = base_of(outcome_.loads.front()).name;
     if (outcome_.loads.size() == 1) {
       out.bars = true;
-      out.x = {.name = "policy", .unit = "name", .labels = names_};
-      out.at.resize(names_.size());
-      std::iota(out.at.begin(), out.at.end(), 0.0);
-      Series series{.name = said(outcome_.loads.front(), file_, outcome_), .y = {}};
-      for (std::size_t p = 0; p < names_.size(); ++p) series.y.push_back(mean(outcome_.loads.front(), p));
-      out.series.push_back(std::move(series));
+      out.x = {.name = "load",
+               .unit = "as the file asks",
+               .labels = {said(outcome_.loads.front(), file_, outcome_)}};
+      out.at = {0};
+      for (std::size_t p = 0; p < names_.size(); ++p) {
+        out.series.push_back(
+            {.name = names_[p], .y = {mean(outcome_.loads.front(), p)}, .reference = names_[p] == base});
+      }
       return out;
     }
     const bool shares = file_.unit == simulate::LoadUnit::kLoads;
@@ -150,8 +153,7 @@ class PageMaker {
     std::ranges::sort(order, {}, [&](std::size_t l) { return outcome_.loads[l].load; });
     for (const std::size_t l : order) out.at.push_back(outcome_.loads[l].load * (shares ? 100 : 1));
     for (std::size_t p = 0; p < names_.size(); ++p) {
-      Series series{
-          .name = names_[p], .y = {}, .reference = names_[p] == base_of(outcome_.loads.front()).name};
+      Series series{.name = names_[p], .y = {}, .reference = names_[p] == base};
       for (const std::size_t l : order) series.y.push_back(mean(outcome_.loads[l], p));
       out.series.push_back(std::move(series));
     }
