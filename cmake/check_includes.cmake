@@ -1,7 +1,8 @@
 cmake_minimum_required(VERSION 3.25)
 # cmake -DROOT=<source folder> -P cmake/check_includes.cmake
 # Fails when a file of src/<module> includes a header of a module that cmake/modules.txt does not give
-# it, or when a header includes anything but the standard library, our own headers and tl/expected.hpp.
+# it, when a header includes anything but the standard library, our own headers and tl/expected.hpp, and when
+# docs/architecture.md has no row for a module.
 get_filename_component(ROOT "${ROOT}" REALPATH)
 file(STRINGS ${ROOT}/cmake/modules.txt _lines REGEX "^[a-z_]+:")
 set(_all "")
@@ -32,6 +33,12 @@ foreach(_name IN LISTS _all)
     endforeach()
   endforeach()
 endforeach()
+file(READ ${ROOT}/docs/architecture.md _architecture)
+foreach(_name IN LISTS _all)
+  if(NOT _architecture MATCHES "\n\\| `${_name}` \\|")
+    list(APPEND _bad "docs/architecture.md: its table has no row `${_name}`")
+  endif()
+endforeach()
 file(GLOB _folders RELATIVE ${ROOT}/src ${ROOT}/src/*)
 foreach(_folder IN LISTS _folders)
   if(NOT _folder IN_LIST _all)
@@ -40,5 +47,5 @@ foreach(_folder IN LISTS _folders)
 endforeach()
 if(_bad)
   list(JOIN _bad "\n  " _bad)
-  message(FATAL_ERROR "wrong includes:\n  ${_bad}")
+  message(FATAL_ERROR "the module table is not kept:\n  ${_bad}")
 endif()
