@@ -30,7 +30,7 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 # Runs all jobs with the mpirun options given.
 run_jobs() {
-  local status=0 line
+  local status=0 code line
   if [ -z "$each" ]; then
     mpirun "$@" "${job[@]}" || status=$?
     return $status
@@ -38,7 +38,7 @@ run_jobs() {
   while IFS= read -r line <&3; do
     [ -n "$line" ] || continue
     # shellcheck disable=SC2086
-    mpirun "$@" $line </dev/null || { [ $status -ne 0 ] || status=$?; }
+    mpirun "$@" $line </dev/null || { code=$?; [ $status -ne 0 ] || status=$code; }
   done 3<"$each"
   return $status
 }
