@@ -15,7 +15,7 @@ case "${1:-}" in
   nightly)
     packages+=(
       chromium python3-numpy clang-19 clang-tidy-19 libclang-rt-19-dev valgrind time
-      nginx-light wrk curl libopenmpi-dev openmpi-bin iproute2
+      nginx-light wrk curl procps libopenmpi-dev openmpi-bin iproute2
     ) ;;
 esac
 
