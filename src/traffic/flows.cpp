@@ -3,8 +3,7 @@
 #include <algorithm>
 
 #include "core/check.hpp"
-#include "core/limits.hpp"
-#include "dispatch/dispatch.hpp"
+#include "traffic/rows.hpp"
 
 namespace moesaic::traffic {
 namespace {
@@ -17,9 +16,7 @@ struct Pair {
 
 StepFlows step_flows(const LayerTokens& tokens, const Topology& topology, std::size_t experts,
                      std::span<const ExpertId> slots, const Objective& objective, const Steps& steps) {
-  const std::size_t k = tokens.k, gpus = topology.gpus();
-  MOESAIC_CHECK(k > 0 && k <= limits::kMaxTopK && tokens.experts.size() % k == 0);
-  dispatch::Chooser chooser(topology, experts, slots, objective.rule, tokens.layer, objective.seed);
+  const std::size_t gpus = topology.gpus();
   StepFlows flows;
   flows.dedup.resize(steps.count * gpus);
   flows.per_expert.resize(steps.count * gpus);
@@ -33,42 +30,31 @@ StepFlows step_flows(const LayerTokens& tokens, const Topology& topology, std::s
     ++work[p.step * gpus + p.to].gpu_in;
   };
   std::vector<std::size_t> used;  // GPUs of the token that have their copy
-  for (const Segment& segment : tokens.segments) {
-    for (std::size_t j = 0; j < segment.count; ++j) {
-      const std::size_t token = segment.begin + j;
-      const std::size_t step = steps.of_token[token];
-      const GpuId source = topology.source_gpu(segment.home, segment.position + j, objective.attention);
-      used.assign(1, index(source));
-      const auto first_use = [&](std::size_t gpu) {
-        if (std::ranges::find(used, gpu) != used.end()) return false;
-        used.push_back(gpu);
-        return true;
-      };
-      for (const ExpertId expert : tokens.experts.subspan(token * k, k)) {
-        if (expert == kMissingExpert) continue;
-        const GpuId gpu = chooser.choose({.expert = expert,
-                                          .source = source,
-                                          .request = segment.request,
-                                          .position = segment.position + j});
-        if (step == kNoStep) continue;
-        const bool crosses = topology.node_of(gpu) != topology.node_of(source);
-        const Pair direct{step, index(source), index(gpu)};
-        if (crosses) {
-          node_copy(flows.per_expert, direct);
-        } else if (gpu != source) {
-          gpu_copy(flows.per_expert, direct);
-        }
-        const std::size_t landing = index(topology.gpu(topology.node_of(gpu), topology.local_index(source)));
-        if (first_use(landing)) node_copy(flows.dedup, {step, index(source), landing});
-        if (first_use(index(gpu))) gpu_copy(flows.dedup, {step, landing, index(gpu)});
-        const std::size_t at = step * gpus + index(gpu);
-        ++flows.dedup[at].rows;
-        const std::size_t weights = at * experts + index(expert);
-        if (!read[weights]) ++flows.dedup[at].experts;
-        read[weights] = true;
+  const auto first_use = [&](std::size_t gpu) {
+    if (std::ranges::find(used, gpu) != used.end()) return false;
+    used.push_back(gpu);
+    return true;
+  };
+  for_each_row(tokens, topology, experts, slots, objective, [&](std::size_t token, GpuId source) {
+    used.assign(1, index(source));
+    return [&, step = std::size_t{steps.of_token[token]}, source](ExpertId expert, GpuId gpu) {
+      if (step == kNoStep) return;
+      const Pair direct{step, index(source), index(gpu)};
+      if (topology.node_of(gpu) != topology.node_of(source)) {
+        node_copy(flows.per_expert, direct);
+      } else if (gpu != source) {
+        gpu_copy(flows.per_expert, direct);
       }
-    }
-  }
+      const std::size_t landing = index(topology.gpu(topology.node_of(gpu), topology.local_index(source)));
+      if (first_use(landing)) node_copy(flows.dedup, {step, index(source), landing});
+      if (first_use(index(gpu))) gpu_copy(flows.dedup, {step, landing, index(gpu)});
+      const std::size_t at = step * gpus + index(gpu);
+      ++flows.dedup[at].rows;
+      const std::size_t weights = at * experts + index(expert);
+      if (!read[weights]) ++flows.dedup[at].experts;
+      read[weights] = true;
+    };
+  });
   for (std::size_t at = 0; at < flows.dedup.size(); ++at) {
     flows.per_expert[at].rows = flows.dedup[at].rows;
     flows.per_expert[at].experts = flows.dedup[at].experts;

@@ -4,8 +4,7 @@
 #include <array>
 
 #include "core/balance.hpp"
-#include "core/check.hpp"
-#include "core/limits.hpp"
+#include "traffic/rows.hpp"
 
 namespace moesaic::traffic {
 namespace {
@@ -76,9 +75,7 @@ class StepCounts {
 
 LayerTraffic score_layer(const LayerTokens& tokens, const Topology& topology, std::size_t experts,
                          std::span<const ExpertId> slots, const Objective& objective, const Steps* steps) {
-  const std::size_t k = tokens.k, nodes = topology.nodes;
-  MOESAIC_CHECK(k > 0 && k <= limits::kMaxTopK && tokens.experts.size() % k == 0);
-  dispatch::Chooser chooser(topology, experts, slots, objective.rule, tokens.layer, objective.seed);
+  const std::size_t nodes = topology.nodes;
   LayerTraffic traffic;
   traffic.gpu_rows.resize(topology.gpus());
   traffic.dedup.node_to_node.resize(nodes * nodes);
@@ -86,39 +83,30 @@ LayerTraffic score_layer(const LayerTokens& tokens, const Topology& topology, st
   StepCounts step_counts(steps != nullptr ? *steps : Steps{}, topology, experts);
   Stamps node_used(nodes), gpu_used(topology.gpus());
 
-  for (const Segment& segment : tokens.segments) {
-    for (std::size_t j = 0; j < segment.count; ++j) {
-      const std::size_t token = segment.begin + j;
-      const std::size_t step = steps != nullptr ? steps->of_token[token] : 0;
-      const GpuId source = topology.source_gpu(segment.home, segment.position + j, objective.attention);
-      const std::size_t source_node = index(topology.node_of(source)), landing = topology.local_index(source);
-      node_used.clear();
-      gpu_used.clear();
-      ++traffic.tokens;
-      for (const ExpertId expert : tokens.experts.subspan(token * k, k)) {
-        if (expert == kMissingExpert) continue;
-        const GpuId gpu = chooser.choose({.expert = expert,
-                                          .source = source,
-                                          .request = segment.request,
-                                          .position = segment.position + j});
-        const std::size_t node = index(topology.node_of(gpu));
-        ++traffic.rows;
-        ++traffic.gpu_rows[index(gpu)];
-        if (node != source_node) {
-          ++traffic.per_expert.node_to_node[source_node * nodes + node];
-        } else if (gpu != source) {
-          ++traffic.per_expert.gpu;
-        }
-        if (steps != nullptr) step_counts.row(step, source_node, node, index(gpu), index(expert));
-        if (node != source_node && node_used.mark(node)) {
-          ++traffic.dedup.node_to_node[source_node * nodes + node];
-          if (steps != nullptr) step_counts.node_copy(step, source_node, node);
-        }
-        // The copy is already there on the home GPU, and on the GPU where it lands on a remote node.
-        if (topology.local_index(gpu) != landing && gpu_used.mark(index(gpu))) ++traffic.dedup.gpu;
+  for_each_row(tokens, topology, experts, slots, objective, [&](std::size_t token, GpuId source) {
+    const std::size_t step = steps != nullptr ? steps->of_token[token] : 0;
+    const std::size_t source_node = index(topology.node_of(source)), landing = topology.local_index(source);
+    node_used.clear();
+    gpu_used.clear();
+    ++traffic.tokens;
+    return [&, step, source, source_node, landing](ExpertId expert, GpuId gpu) {
+      const std::size_t node = index(topology.node_of(gpu));
+      ++traffic.rows;
+      ++traffic.gpu_rows[index(gpu)];
+      if (node != source_node) {
+        ++traffic.per_expert.node_to_node[source_node * nodes + node];
+      } else if (gpu != source) {
+        ++traffic.per_expert.gpu;
       }
-    }
-  }
+      if (steps != nullptr) step_counts.row(step, source_node, node, index(gpu), index(expert));
+      if (node != source_node && node_used.mark(node)) {
+        ++traffic.dedup.node_to_node[source_node * nodes + node];
+        if (steps != nullptr) step_counts.node_copy(step, source_node, node);
+      }
+      // The copy is already there on the home GPU, and on the GPU where it lands on a remote node.
+      if (topology.local_index(gpu) != landing && gpu_used.mark(index(gpu))) ++traffic.dedup.gpu;
+    };
+  });
   for (std::size_t pair = 0; pair < nodes * nodes; ++pair) {
     traffic.dedup.node += traffic.dedup.node_to_node[pair];
     traffic.per_expert.node += traffic.per_expert.node_to_node[pair];
