@@ -2,23 +2,19 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "core/limits.hpp"
 #include "io/byte_stream.hpp"
 #include "io/json.hpp"
+#include "io/text_lines.hpp"
 
 namespace moesaic::artifact {
 
 Result<PromptTexts> parse_prompts(std::string_view text, const std::string& where) {
   PromptTexts out;
-  for (std::size_t number = 1; !text.empty(); ++number) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    const std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (line.find_first_not_of(" \t\r") == line.npos) continue;
-    const std::string place = fmt::format("{}, line {}", where, number);
-    MOESAIC_ASSIGN(const Json json, io::parse_json(line, place));
+  io::TextLines lines(text);
+  while (const auto line = lines.next()) {
+    const std::string place = fmt::format("{}, line {}", where, line->number);
+    MOESAIC_ASSIGN(const Json json, io::parse_json(line->text, place));
     const auto member = [&](const char* key) -> const std::string* {
       const Json* value = json.find(key);
       return value == nullptr ? nullptr : value->as_string();

@@ -3,11 +3,10 @@
 #include <fmt/format.h>
 #include <simdjson.h>
 
-#include <algorithm>
-
 #include "core/limits.hpp"
 #include "ingest/formats.hpp"
 #include "ingest/json_text.hpp"
+#include "io/text_lines.hpp"
 #include "protocol/routed_experts.hpp"
 
 namespace moesaic::ingest {
@@ -36,14 +35,10 @@ class ReplyFile {
 
  private:
   Status add_lines(std::string_view text) {
-    for (std::size_t line = 1; !text.empty(); ++line) {
-      const std::size_t end = text.find('\n');
-      const std::string_view one = text.substr(0, end);
-      const bool cut = end == std::string_view::npos;
-      text.remove_prefix(cut ? text.size() : end + 1);
-      if (one.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-      Status status = add(one, fmt::format("{}: line {}", document_.path, line));
-      if (!status && cut && line > 1) {
+    io::TextLines lines(text);
+    while (const auto line = lines.next()) {
+      Status status = add(line->text, fmt::format("{}: line {}", document_.path, line->number));
+      if (!status && line->cut && line->number > 1) {
         note("dropped",
              "A last line that is cut short, as a killed writer leaves it, was left out of each file.");
         return {};

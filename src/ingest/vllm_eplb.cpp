@@ -9,6 +9,7 @@
 #include "ingest/formats.hpp"
 #include "ingest/json_text.hpp"
 #include "io/json.hpp"
+#include "io/text_lines.hpp"
 
 namespace moesaic::ingest {
 namespace {
@@ -44,22 +45,18 @@ class Reader {
 
  private:
   Status read(const Document& document) {
-    std::string_view text = document.bytes;
     meta_seen_ = false;
     window_ = 0;
-    for (std::size_t line = 1; !text.empty(); ++line) {
-      const std::size_t end = text.find('\n');
-      const std::string_view one = text.substr(0, end);
-      const bool cut = end == std::string_view::npos;
-      text.remove_prefix(cut ? text.size() : end + 1);
-      if (one.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-      const std::string where = fmt::format("{}: line {}", document.path, line);
+    io::TextLines lines(document.bytes);
+    while (const auto line = lines.next()) {
+      const std::string_view one = line->text;
+      const std::string where = fmt::format("{}: line {}", document.path, line->number);
       if (one.size() > limits::kMaxConfigBytes) {
         return bad_input(fmt::format("{}: {} bytes, expected at most {} for one record", where, one.size(),
                                      limits::kMaxConfigBytes));
       }
       Result<Json> json = io::parse_json(one, where);
-      if (!json && cut && line > 1) {
+      if (!json && line->cut && line->number > 1) {
         context_.output.anomalies().add(
             "dropped",
             "A last line that is cut short, as a killed server leaves it, was left out of each file.");

@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
+
+#include "io/memory_file.hpp"
 
 namespace moesaic::io {
 namespace {
@@ -29,10 +30,7 @@ class MemoryReadFile final : public ReadFile {
   explicit MemoryReadFile(std::string bytes) : bytes_(std::move(bytes)) {}
   std::uint64_t size() const override { return bytes_.size(); }
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) const override {
-    if (offset >= bytes_.size()) return std::size_t{0};
-    const std::size_t n = std::min<std::size_t>(out.size(), bytes_.size() - static_cast<std::size_t>(offset));
-    if (n > 0) std::memcpy(out.data(), bytes_.data() + offset, n);
-    return n;
+    return MemoryFile(std::as_bytes(std::span(bytes_))).read_at(offset, out);
   }
 
  private:
