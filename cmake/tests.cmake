@@ -27,7 +27,7 @@ foreach(_name IN LISTS MOESAIC_MODULES ITEMS moesaic)
       target_link_libraries(${_name}_test PRIVATE moesaic_${_name})
     endif()
     if(_name STREQUAL gateway)  # it is tested before emulated engines
-      target_link_libraries(${_name}_test PRIVATE moesaic_emulator)
+      target_link_libraries(${_name}_test PRIVATE moesaic_emulator moesaic_ingest)
     endif()
     target_precompile_headers(${_name}_test REUSE_FROM moesaic_test_support)
     # Tests whose suite name starts with Slow are labelled slow and left out of the default suite. Those of the

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Two emulated prefillers and four decoders behind the gateway, a load of recorded requests, and what each decode
-# policy makes of it: distinct experts a step and time per token. Everything on loopback, stopped at the end.
+# Two emulated prefillers and four decoders behind the gateway, a load of recorded requests that no policy has learnt
+# from, and what each decode policy makes of it: distinct experts a step and time per token. Everything on loopback, stopped at the end.
 #   scripts/demo-cluster.sh [REQUESTS] [CONCURRENCY]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,6 +16,8 @@ stop() {
 }
 trap stop EXIT
 $moesaic import samples/moesaic-mini -o "$work/mini.zarr" >/dev/null
+# Policies learn from four fifths of the requests; the engines replay the others.
+$moesaic fit "$work/mini.zarr" --decoders 4 -o "$work/router.json" >/dev/null
 
 start() { # NAME ARGUMENTS...: starts the program and waits for the line that says where it listens
   local name=$1
@@ -41,6 +43,7 @@ role: $role
 handoff: eldr
 engine_id: $name
 trace: $work/mini.zarr
+trace_requests: heldout
 eldr_signature: true
 prefill: {fixed: 2ms, per_token: 10us}
 step: $step
@@ -54,7 +57,7 @@ admin: {port: 0}
 protocol: eldr
 workers:
 $workers
-policy: {decode: jsq, trace: "$work/mini.zarr", step: $step}
+policy: {decode: jsq, router: "$work/router.json", trace: "$work/mini.zarr", trace_requests: train, step: $step}
 health: {interval: 200ms}
 log: none
 YAML

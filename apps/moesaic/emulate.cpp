@@ -18,7 +18,7 @@ Status emulate(Context& context, const std::string& path) {
   MOESAIC_ASSIGN(emulator::WorkerConfig config, emulator::read_worker_config(yaml, path));
   std::optional<simulate::Recording> recording;
   if (!config.trace.empty()) {
-    MOESAIC_ASSIGN(recording, read_recorded(context, config.trace));
+    MOESAIC_ASSIGN(recording, read_recorded(context, config.trace, config.trace_requests));
   }
   net::Loop loop;
   const std::string name = config.engine_id, address = config.address;

@@ -12,6 +12,7 @@
 #include "command.hpp"
 #include "core/config.hpp"
 #include "core/limits.hpp"
+#include "cost/model_preset.hpp"
 #include "cost/step_time.hpp"
 #include "recorded.hpp"
 #include "routing/decode_policies.hpp"
@@ -28,6 +29,10 @@ Result<std::string> read_text(Context& context, const std::string& path) {
 Result<gateway::Config> read(Context& context, const std::string& path) {
   MOESAIC_ASSIGN(const std::string yaml, read_text(context, path));
   return gateway::read_config(yaml, path);
+}
+
+gateway::UsageShape usage_of(const ModelShape& shape) {
+  return {shape.layers.size(), shape.experts, shape.top_k};
 }
 
 /// Counts of one kind alone reach the policies. `known` may still be none.
@@ -62,10 +67,11 @@ Status read_homes(Context& context, const std::string& path, const gateway::Conf
                     "with requests, not from counts",
                     config.plan_file));
   }
-  const gateway::UsageShape usage{plan.shape.layers.size(), plan.shape.experts};
+  const gateway::UsageShape usage = usage_of(plan.shape);
   MOESAIC_TRY(check_same_size(path, "policy.router and policy.plan", maker.usage, usage));
   maker.usage = usage;
   if (!maker.predictor) maker.predictor = signature::uniform_predictor(plan.shape);
+  maker.shape = plan.shape;
   maker.homes = plan.assigner->targets();
   options.group = {.assigner = std::move(*plan.assigner), .layer_rows = usage.layers};
   return {};
@@ -83,18 +89,21 @@ Result<gateway::PolicyMaker> make_policies(Context& context, const std::string& 
     options->eldr.layer_rows = router.shape.layers.size();
     options->eldr.space = router.assigner.space;
     options->eldr.centroids = router.assigner.prototypes;
-    maker.usage = {router.shape.layers.size(), router.shape.experts};
+    maker.usage = usage_of(router.shape);
     maker.predictor = signature::uniform_predictor(router.shape);
     maker.prompt_model = std::move(router.prompt_model);
+    maker.shape = router.shape;
     has_eldr = true;
   }
   options->eldr.refit_every = std::chrono::seconds(2);
   if (!config.plan_file.empty()) MOESAIC_TRY(read_homes(context, path, config, maker, *options));
   if (!config.trace.empty()) {
-    MOESAIC_ASSIGN(const simulate::Recording recording, read_recorded(context, config.trace));
-    const gateway::UsageShape usage{recording.shape.layers.size(), recording.shape.experts};
+    MOESAIC_ASSIGN(const simulate::Recording recording,
+                   read_recorded(context, config.trace, config.trace_requests));
+    const gateway::UsageShape usage = usage_of(recording.shape);
     MOESAIC_TRY(check_same_size(path, "policy.trace and policy.router or policy.plan", maker.usage, usage));
     maker.usage = usage;
+    maker.shape = recording.shape;
     if (!has_eldr) {
       options->eldr.layer_rows = usage.layers;
       options->eldr.space = signature::all_layers(recording.shape, signature::Transform::kCount);
@@ -108,6 +117,14 @@ Result<gateway::PolicyMaker> make_policies(Context& context, const std::string& 
       options->marginal.step = *step;
       has_marginal = true;
     }
+  }
+  if (!config.model.empty()) {
+    MOESAIC_ASSIGN(const cost::ModelPreset* const preset, cost::find_preset(config.model));
+    const gateway::UsageShape usage = usage_of(preset->shape);
+    MOESAIC_TRY(
+        check_same_size(path, "model and policy.router, policy.plan or policy.trace", maker.usage, usage));
+    maker.usage = usage;
+    if (!maker.shape) maker.shape = preset->shape;
   }
   maker.decode = [options, has_eldr,
                   has_marginal](std::string_view name) -> Result<std::unique_ptr<routing::DecodePolicy>> {

@@ -186,6 +186,7 @@ Result<Ask> read_ask(std::string_view text, Route route, const std::string& requ
     if (!rank->to_uint(number)) return wrong("routed_dp_rank", "a whole number");
     ask.rank = number;
   }
+  MOESAIC_TRY(read_flag(body, "return_routed_experts", ask.wants_experts));
   const auto copy = [&](std::string_view field, Json& out) {
     if (const Json* value = body.find(field)) out = *value;
   };
@@ -233,6 +234,7 @@ std::string whole_answer(const Ask& ask, Json::Object extra) {
     entry["index"] = choice;
     entry["finish_reason"] = ask.tool.empty() ? "length" : "tool_calls";
     entry["logprobs"] = ask.logprobs ? logprobs(ask, choice, 0, ask.max_tokens) : Json();
+    if (!ask.choice_experts.empty()) entry["routed_experts"] = ask.choice_experts;
     if (chat) {
       entry["message"]["role"] = "assistant";
       if (ask.tool.empty()) {

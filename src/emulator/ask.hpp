@@ -26,6 +26,8 @@ struct Ask {
   Json::Object handoff{};  ///< kv_transfer_params; empty when absent
   Json bootstrap_host{}, bootstrap_port{}, bootstrap_room{};
   std::optional<std::uint64_t> rank{};  ///< routed_dp_rank
+  bool wants_experts = false;           ///< SGLang: return_routed_experts
+  std::string choice_experts{};         ///< vLLM: routed_experts of the choice; "": none
 };
 
 /// Strict: what an engine would refuse is refused. Errors (bad input) name the field.

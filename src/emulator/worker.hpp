@@ -75,6 +75,8 @@ class Worker {
   net::Task<Status> take_from(std::string host, std::uint16_t port, Json request, const Ask& ask,
                               std::string engine_id);
   net::Task<void> decode(Turn& turn);
+  /// Puts experts into the answer, or beside it.
+  Json::Object add_experts(Turn& turn) const;
   net::Task<bool> stream_tokens(Turn& turn, Sequence& sequence);
   net::Task<void> give_handoff(net::Exchange& exchange);
   net::Task<void> record(net::Exchange& exchange, std::string_view verb);

@@ -32,9 +32,26 @@ Status read_times(const ConfigNode& root, WorkerConfig& config) {
 
 Result<WorkerConfig> read_worker_config(std::string_view yaml, const std::string& where) {
   MOESAIC_ASSIGN(const ConfigNode root, parse_config(yaml, where));
-  MOESAIC_TRY(root.check_keys({"address", "port", "role", "handoff", "model", "engine_id", "ranks",
-                               "max_running", "kv_tokens", "dilation", "prefill", "step", "handoff_lifetime",
-                               "trace", "eldr_signature", "obey_faults", "log", "recorder_folder"}));
+  MOESAIC_TRY(root.check_keys({"address",
+                               "port",
+                               "role",
+                               "handoff",
+                               "model",
+                               "engine_id",
+                               "ranks",
+                               "max_running",
+                               "kv_tokens",
+                               "dilation",
+                               "prefill",
+                               "step",
+                               "handoff_lifetime",
+                               "trace",
+                               "trace_requests",
+                               "eldr_signature",
+                               "routed_experts",
+                               "obey_faults",
+                               "log",
+                               "recorder_folder"}));
   WorkerConfig config;
   MOESAIC_ASSIGN(config.address, root.text_or("address", config.address));
   MOESAIC_ASSIGN(const std::uint64_t port, root.count_or("port", 0, 0, 65'535));
@@ -57,9 +74,20 @@ Result<WorkerConfig> read_worker_config(std::string_view yaml, const std::string
   MOESAIC_TRY(read_times(root, config));
   MOESAIC_ASSIGN(config.handoff_lifetime, root.duration_or("handoff_lifetime", 480s, 1ms, 24h));
   MOESAIC_ASSIGN(config.trace, root.text_or("trace", ""));
+  MOESAIC_ASSIGN(const std::size_t set, root.choice_or("trace_requests", 0, {"all", "train", "heldout"}));
+  config.trace_requests = static_cast<RequestSet>(set);
   MOESAIC_ASSIGN(config.eldr_signature, root.flag_or("eldr_signature", false));
-  if (config.eldr_signature && config.trace.empty()) {
-    return bad_input(fmt::format("{}: eldr_signature needs a trace to count experts in", root.place()));
+  MOESAIC_ASSIGN(const std::size_t routed, root.choice_or("routed_experts", 0, {"none", "vllm", "sglang"}));
+  config.routed_experts = static_cast<WorkerConfig::RoutedExperts>(routed);
+  if ((config.eldr_signature || routed != 0) && config.trace.empty()) {
+    return bad_input(
+        fmt::format("{}: eldr_signature and routed_experts need a trace to take experts from", root.place()));
+  }
+  if (routed != 0 && config.role != Role::kPlain) {
+    return bad_input(
+        fmt::format("{}: routed_experts: expected role plain; engines return none with prefill and "
+                    "decode apart",
+                    root.place()));
   }
   MOESAIC_ASSIGN(config.obey_faults, root.flag_or("obey_faults", false));
   MOESAIC_ASSIGN(config.log_file, root.text_or("log", ""));

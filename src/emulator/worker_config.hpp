@@ -7,6 +7,7 @@
 
 #include "core/clock.hpp"
 #include "core/result.hpp"
+#include "core/selection.hpp"
 #include "cost/step_time.hpp"
 #include "protocol/handoff.hpp"
 
@@ -31,8 +32,12 @@ struct WorkerConfig {
   cost::Picoseconds prefill_per_token{0};
   cost::StepTime step{};                                     ///< all zero: tokens come at once
   Nanoseconds handoff_lifetime = std::chrono::seconds(480);  ///< of one that nobody takes
-  std::string trace{};          ///< store that drives which experts tokens activate; may be empty
-  bool eldr_signature = false;  ///< prefill replies carry eldr_sig (needs a trace)
+  std::string trace{};  ///< store that drives which experts tokens activate; may be empty
+  RequestSet trace_requests = RequestSet::kAll;  ///< of it that are replayed
+  bool eldr_signature = false;                   ///< prefill replies carry eldr_sig (needs a trace)
+  /// Answers that are no streams carry the experts of every token, in this engine's form (needs a trace).
+  enum class RoutedExperts { kNone, kVllm, kSglang };
+  RoutedExperts routed_experts = RoutedExperts::kNone;
   /// Obey "X-Emulator-Fault: [role:]kind" of requests, and POST /emulator/faults. For tests.
   bool obey_faults = false;
   /// Where the recorder's dumps go (needs a trace); empty: this engine has no recorder.

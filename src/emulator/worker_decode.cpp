@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "emulator/routed_experts.hpp"
 #include "emulator/worker_turn.hpp"
 #include "net/sse.hpp"
 
@@ -78,6 +79,23 @@ Task<void> Worker::misbehave(Turn& turn) {
   turn.outcome = Turn::Outcome::kBroken;
 }
 
+Json::Object Worker::add_experts(Turn& turn) const {
+  using Form = WorkerConfig::RoutedExperts;
+  const Form form = config_.routed_experts;
+  if (form == Form::kNone || turn.ask.choices != 1 || (form == Form::kSglang && !turn.ask.wants_experts))
+    return {};
+  turn.ask.prompt_tokens = recording_->requests[turn.recorded].counted_tokens;
+  if (form == Form::kVllm) {
+    turn.ask.choice_experts = vllm_routed_experts(*recording_, turn.recorded, turn.ask.max_tokens);
+    return {};
+  }
+  Json extension;
+  extension["routed_experts"] = sglang_routed_experts(*recording_, turn.recorded, turn.ask.max_tokens);
+  Json::Object extra;
+  extra["sglext"] = std::move(extension);
+  return extra;
+}
+
 Task<void> Worker::decode(Turn& turn) {
   ++stats_.decodes;
   note("decode", turn, turn.ask.max_tokens);
@@ -119,7 +137,9 @@ Task<void> Worker::decode(Turn& turn) {
       co_await turn.exchange.write(std::string_view(answer).substr(0, answer.size() / 2));
       turn.exchange.abort();
     } else if (!turn.gone) {
-      whole = co_await turn.exchange.respond(200, json_headers(), whole_answer(turn.ask));
+      Json::Object extra = add_experts(turn);
+      const std::string answer = whole_answer(turn.ask, std::move(extra));
+      whole = co_await turn.exchange.respond(200, json_headers(), answer);
     }
   }
   note(whole ? "finished" : "aborted", turn, sequence.made);

@@ -6,6 +6,7 @@
 
 #include "gateway/dashboard.hpp"
 #include "gateway/gateway.hpp"
+#include "gateway/learning.hpp"
 #include "io/json.hpp"
 #include "routing/decode_policies.hpp"
 
@@ -255,6 +256,7 @@ Admin::Answer Admin::routing() const {
   json["handoffs"]["orphaned"] = state.ledger.orphaned_count();
   json["decisions"] = Json(Json::Object{});
   for (const auto& [what, count] : state.metrics.decisions) json["decisions"][what] = count;
+  if (state.learning != nullptr) json["learning"] = state.learning->report(state.loop.now());
   json["first_byte_p50_seconds"] = state.metrics.first_byte.quantile(0.5);
   json["first_byte_p99_seconds"] = state.metrics.first_byte.quantile(0.99);
   json["between_events_p50_seconds"] = state.metrics.between_events.quantile(0.5);
@@ -357,6 +359,7 @@ std::string metrics_text(const State& state) {
     }
     return sum;
   });
+  if (state.learning != nullptr) state.learning->append_metrics(out);
   state.metrics.per_token.append(out, "moesaic_time_per_token_seconds");
   state.metrics.between_events.append(out, "moesaic_between_events_seconds");
   state.metrics.prefill.append(out, "moesaic_prefill_seconds");

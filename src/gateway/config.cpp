@@ -120,13 +120,15 @@ Status read_limits(const ConfigNode& node, Config& out) {
 }
 
 Status read_policy(const ConfigNode& node, Config& out) {
-  MOESAIC_TRY(node.check_keys(
-      {"decode", "prefill", "router", "plan", "trace", "step", "cache_entries", "cache_block_bytes"}));
+  MOESAIC_TRY(node.check_keys({"decode", "prefill", "router", "plan", "trace", "trace_requests", "step",
+                               "cache_entries", "cache_block_bytes"}));
   MOESAIC_ASSIGN(out.decode_policy, node.text_or("decode", out.decode_policy));
   MOESAIC_ASSIGN(out.prefill_policy, node.text_or("prefill", out.prefill_policy));
   MOESAIC_ASSIGN(out.router_file, node.text_or("router", ""));
   MOESAIC_ASSIGN(out.plan_file, node.text_or("plan", ""));
   MOESAIC_ASSIGN(out.trace, node.text_or("trace", ""));
+  MOESAIC_ASSIGN(const std::size_t set, node.choice_or("trace_requests", 0, {"all", "train", "heldout"}));
+  out.trace_requests = static_cast<RequestSet>(set);
   MOESAIC_TRY(read_size(node, "cache_entries", out.cache_entries, 0, 1u << 24));
   MOESAIC_TRY(read_size(node, "cache_block_bytes", out.cache_block_bytes, 16, 1u << 20));
   if (out.trace.empty() && node.find("step") != nullptr) {
@@ -134,6 +136,39 @@ Status read_policy(const ConfigNode& node, Config& out) {
                                  node.place()));
   }
   return {};
+}
+
+Status read_shadow(const ConfigNode& node, ShadowOptions& out) {
+  MOESAIC_TRY(node.check_keys({"url", "engine", "rate", "max_in_flight", "queue", "max_body_bytes",
+                               "max_tokens", "timeout", "retry_after"}));
+  MOESAIC_ASSIGN(const std::string url, node.text("url"));
+  if (const Status fine = parse_url(url, out.host, out.port); !fine) {
+    return bad_input(fmt::format("{}: {}", node.place(), fine.error().message));
+  }
+  MOESAIC_ASSIGN(const std::size_t engine, node.choice_or("engine", 0, {"vllm", "sglang"}));
+  out.engine = static_cast<ShadowEngine>(engine);
+  MOESAIC_ASSIGN(out.rate, node.number_or("rate", out.rate, 0, 1));
+  MOESAIC_TRY(read_size(node, "max_in_flight", out.max_in_flight, 1, 1024));
+  MOESAIC_TRY(read_size(node, "queue", out.queue, 1, 1u << 16));
+  MOESAIC_TRY(read_size(node, "max_body_bytes", out.max_body_bytes, 1024, 1u << 30));
+  MOESAIC_TRY(read_size(node, "max_tokens", out.max_tokens, 2, 1u << 20));
+  MOESAIC_TRY(read_time(node, "timeout", out.timeout));
+  return read_time(node, "retry_after", out.retry_after);
+}
+
+Status read_record(const ConfigNode& node, RecordOptions& out) {
+  MOESAIC_TRY(node.check_keys({"folder", "rotate", "store_requests", "max_bytes"}));
+  MOESAIC_ASSIGN(out.folder, node.text("folder"));
+  MOESAIC_TRY(read_time(node, "rotate", out.rotate));
+  MOESAIC_TRY(read_size(node, "store_requests", out.store_requests, 1, 1u << 20));
+  return read_size(node, "max_bytes", out.max_bytes, 1u << 20, std::uint64_t{1} << 50);
+}
+
+Status read_refit(const ConfigNode& node, RefitOptions& out) {
+  MOESAIC_TRY(node.check_keys({"every", "min_requests", "max_requests"}));
+  MOESAIC_TRY(read_time(node, "every", out.every));
+  MOESAIC_TRY(read_size(node, "max_requests", out.max_requests, 10, 1u << 14));
+  return read_size(node, "min_requests", out.min_requests, 10, out.max_requests);
 }
 
 }  // namespace
@@ -222,8 +257,9 @@ Status number_homes(std::vector<WorkerSpec>& workers, std::size_t homes) {
 
 Result<Config> read_config(std::string_view yaml, const std::string& where) {
   MOESAIC_ASSIGN(const ConfigNode root, parse_config(yaml, where));
-  MOESAIC_TRY(root.check_keys({"listen", "admin", "keys_file", "protocol", "workers", "policy", "limits",
-                               "deadlines", "health", "reserved_fields", "log"}));
+  MOESAIC_TRY(
+      root.check_keys({"listen", "admin", "keys_file", "protocol", "workers", "policy", "limits", "deadlines",
+                       "health", "model", "shadow", "record", "refit", "reserved_fields", "log"}));
   Config config;
   if (const ConfigNode* node = root.find("listen")) MOESAIC_TRY(read_listen(*node, config.listen));
   if (const ConfigNode* node = root.find("admin")) {
@@ -252,6 +288,15 @@ Result<Config> read_config(std::string_view yaml, const std::string& where) {
   if (const ConfigNode* node = root.find("limits")) MOESAIC_TRY(read_limits(*node, config));
   if (const ConfigNode* node = root.find("deadlines")) MOESAIC_TRY(read_deadlines(*node, config));
   if (const ConfigNode* node = root.find("health")) MOESAIC_TRY(read_health(*node, config.health));
+  MOESAIC_ASSIGN(config.model, root.text_or("model", ""));
+  if (const ConfigNode* node = root.find("shadow")) MOESAIC_TRY(read_shadow(*node, config.shadow));
+  if (const ConfigNode* node = root.find("record")) MOESAIC_TRY(read_record(*node, config.record));
+  if (const ConfigNode* node = root.find("refit")) MOESAIC_TRY(read_refit(*node, config.refit.emplace()));
+  if (config.refit && config.shadow.host.empty() && config.record.folder.empty()) {
+    return bad_input(fmt::format(
+        "{}: refit learns from what is recorded or shadowed: expected \"shadow\" or \"record\" beside it",
+        root.find("refit")->place()));
+  }
   MOESAIC_ASSIGN(const std::size_t reserved, root.choice_or("reserved_fields", 0, {"strip", "refuse"}));
   config.refuse_reserved = reserved == 1;
   MOESAIC_ASSIGN(config.log_file, root.text_or("log", "-"));

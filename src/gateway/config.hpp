@@ -9,6 +9,10 @@
 
 #include "core/clock.hpp"
 #include "core/result.hpp"
+#include "core/selection.hpp"
+#include "gateway/lessons.hpp"
+#include "gateway/shadow.hpp"
+#include "gateway/store_recorder.hpp"
 #include "net/http_client.hpp"
 #include "net/http_server.hpp"
 #include "protocol/handoff.hpp"
@@ -73,11 +77,16 @@ struct Config {
   protocol::Handoff handoff = protocol::Handoff::kNone;
   std::vector<WorkerSpec> workers{};
   std::string decode_policy = "jsq", prefill_policy = "least-loaded";
-  std::string router_file{};              ///< router.json for eldr-static, eldr
-  std::string plan_file{};                ///< plan.json for group
-  std::string trace{};                    ///< store that marginal's predictor is fitted on
-  std::size_t cache_entries = 4096;       ///< of the signature cache; 0: none
-  std::size_t cache_block_bytes = 512;    ///< of prompt text
+  std::string router_file{};                     ///< router.json for eldr-static, eldr
+  std::string plan_file{};                       ///< plan.json for group
+  std::string trace{};                           ///< store that marginal's predictor is fitted on
+  RequestSet trace_requests = RequestSet::kAll;  ///< of `trace` that are learnt from
+  std::size_t cache_entries = 4096;              ///< of the signature cache; 0: none
+  std::size_t cache_block_bytes = 512;           ///< of prompt text
+  std::string model{};                           ///< a preset's name, where no file says the model's shape
+  ShadowOptions shadow{};
+  RecordOptions record{};
+  std::optional<RefitOptions> refit{};
   std::size_t max_in_flight = 4096;       ///< requests; more get 429
   bool refuse_reserved = false;           ///< 400 instead of taking out what only the gateway may say
   std::size_t max_event_bytes = 1 << 20;  ///< one event of a stream

@@ -38,11 +38,11 @@ void ExpertLoad::down(routing::WorkerId place) {
   if (found->second.requests == 0) places_.erase(found);
 }
 
-std::optional<ExpertLoad::Locality> ExpertLoad::placed(const routing::Request& request,
-                                                       routing::WorkerId place) {
+std::optional<routing::Locality> ExpertLoad::placed(const routing::Request& request,
+                                                    routing::WorkerId place) {
   finished(request.id);
   const bool known = request.counts.size() == candidate_.size() && request.counted_tokens > 0;
-  std::optional<Locality> locality;
+  std::optional<routing::Locality> locality;
   if (known) {
     signature::predict(predictor_, request.counts, request.counted_tokens, candidate_, scratch_);
     const double wanted = std::accumulate(candidate_.begin(), candidate_.end(), 0.0);
@@ -51,7 +51,7 @@ std::optional<ExpertLoad::Locality> ExpertLoad::placed(const routing::Request& r
       return std::clamp(1 - added / wanted, 0.0, 1.0);
     };
     if (wanted > 0) {
-      locality = Locality{.here = shared(at(place)), .mean = 0};
+      locality = routing::Locality{.here = shared(at(place)), .mean = 0};
       std::size_t counted = 0;
       for (const auto& [id, there] : places_) {
         if (!there.up) continue;
@@ -81,6 +81,12 @@ void ExpertLoad::finished(routing::RequestId request) {
   --place->second.requests;
   if (place->second.requests == 0 && !place->second.up) places_.erase(place);
   requests_.erase(found);
+}
+
+void ExpertLoad::learnt(const signature::Predictor& predictor) {
+  if (predictor.layers != predictor_.layers || predictor.experts != predictor_.experts) return;
+  predictor_ = predictor;
+  scratch_ = signature::PredictionScratch(predictor_);
 }
 
 double ExpertLoad::expected(routing::WorkerId place) const {

@@ -1,4 +1,5 @@
-// What the places' batches activate, whatever the policy that filled them: the distinct experts that a decode
+// What the places' batches activate, under policies that do not keep that themselves (DecodePolicy::
+// keeps_experts): the distinct experts that a decode
 // step is expected to read at each place, and of every placement how much of it was shared. Experts are
 // chosen independently given a request's predicted probabilities, as in routing/usage_sum.hpp.
 // Not thread-safe: one owner.
@@ -23,18 +24,15 @@ class ExpertLoad {
   /// REQUIRES: a valid predictor.
   explicit ExpertLoad(signature::Predictor predictor);
 
-  /// Share of a request's expected experts that its place's batch reads anyway, in [0, 1].
-  struct Locality {
-    double here = 0;
-    double mean = 0;  ///< at a place taken at random among those that are up
-  };
-
   void up(routing::WorkerId place);
   void down(routing::WorkerId place);
   /// Counts the request there from now on; one that is known moves. Nothing without usage: it then counts
   /// as the predictor's mean. O(places L E); keeps 2 bytes x L x E a request.
-  std::optional<Locality> placed(const routing::Request& request, routing::WorkerId place);
+  std::optional<routing::Locality> placed(const routing::Request& request, routing::WorkerId place);
   void finished(routing::RequestId request);
+
+  /// Foretells requests that come from now on. Ignored when it is of another size.
+  void learnt(const signature::Predictor& predictor);
 
   /// Expected distinct experts of a step there, summed over layers; 0 for an idle or unknown place.
   double expected(routing::WorkerId place) const;

@@ -66,7 +66,7 @@ struct Flight {
   Outcome outcome = Outcome::kClientGone;
   std::string fault{};
   std::optional<Nanoseconds> first_byte{};
-  std::optional<ExpertLoad::Locality> locality{};
+  std::optional<routing::Locality> locality{};
 };
 
 /// A call to a chosen worker, counted with it and cancelled with the client. Stays where it is made.

@@ -6,6 +6,7 @@
 
 #include "gateway/admin.hpp"
 #include "gateway/helper.hpp"
+#include "gateway/learning.hpp"
 #include "routing/prefill_policies.hpp"
 
 namespace moesaic::gateway {
@@ -24,7 +25,11 @@ Gateway::Gateway(net::Loop& loop, io::FileSystem& files, Config config, PolicyMa
       helper_(std::make_unique<Helper>()),
       admin_(std::make_unique<Admin>(*this)) {}
 
-Gateway::~Gateway() = default;
+Gateway::~Gateway() {
+  helper_.reset();  // what it runs uses the rest
+  state_.learning = nullptr;
+  if (learning_) learning_->stop();
+}
 
 Result<std::unique_ptr<Gateway>> Gateway::start(net::Loop& loop, io::FileSystem& files, Config config,
                                                 PolicyMaker policies,
@@ -45,7 +50,8 @@ Result<std::unique_ptr<Gateway>> Gateway::start(net::Loop& loop, io::FileSystem&
   if (gateway->policies_.predictor) experts = std::make_unique<ExpertLoad>(*gateway->policies_.predictor);
   state.placer = std::make_unique<Placer>(std::move(decode), std::move(prefill), std::move(experts));
   state.usage = gateway->policies_.usage;
-  if (auto& model = gateway->policies_.prompt_model) state.prompts.emplace(std::move(*model));
+  state.shape = gateway->policies_.shape;
+  if (const auto& model = gateway->policies_.prompt_model) state.prompts.emplace(*model);
   state.cache = SignatureCache(state.config.cache_entries, state.config.cache_block_bytes);
   state.workers = std::make_unique<Workers>(
       loop, state.config.health, state.config.client,
@@ -64,6 +70,7 @@ Result<std::unique_ptr<Gateway>> Gateway::start(net::Loop& loop, io::FileSystem&
       });
   MOESAIC_TRY(gateway->check_homes(state.config.workers));
   MOESAIC_TRY(gateway->open_servers());
+  MOESAIC_TRY(gateway->start_learning());
   for (const WorkerSpec& worker : state.config.workers) MOESAIC_TRY(state.workers->add(worker));
   loop.spawn(gateway->tick());
   return gateway;
@@ -89,6 +96,20 @@ Status Gateway::check_home(const WorkerSpec& worker) const {
     return wrong(fmt::format("expected \"home\", the first of the plan's {} homes that its {} ranks serve",
                              policies_.homes, worker.ranks));
   }
+  return {};
+}
+
+Status Gateway::start_learning() {
+  const Config& config = state_.config;
+  if (config.shadow.host.empty() && config.record.folder.empty()) return {};
+  if (!policies_.shape) {
+    return bad_input(
+        "shadow and record need to know the model's layers and experts: give policy.router, policy.plan or "
+        "policy.trace, or \"model\" with the name of a preset");
+  }
+  MOESAIC_ASSIGN(learning_, Learning::start(state_, files_, *helper_, *policies_.shape, policies_.predictor,
+                                            policies_.prompt_model));
+  state_.learning = learning_.get();
   return {};
 }
 
@@ -147,6 +168,7 @@ Task<void> Gateway::handle(Exchange& exchange) {
 Task<void> Gateway::tick() {
   while (true) {
     co_await state_.loop.sleep(std::chrono::milliseconds(100));
+    if (learning_) learning_->tick(state_.loop.now());
     std::optional<routing::RefitJob> job = state_.placer->tick(state_.loop.now());
     if (!job) continue;
     const std::uint64_t generation = state_.placer->generation();
@@ -198,10 +220,16 @@ Status Gateway::reload() {
     return bad_input(
         "addresses, ports, protocol and whether TLS is on need a restart: change them back to reload");
   }
-  if (fresh.router_file != old.router_file || fresh.trace != old.trace || fresh.plan_file != old.plan_file) {
+  if (fresh.router_file != old.router_file || fresh.trace != old.trace ||
+      fresh.trace_requests != old.trace_requests || fresh.plan_file != old.plan_file) {
     return bad_input(
         "policy.router, policy.plan and policy.trace are read at the start alone: restart, or change them "
         "back");
+  }
+  if (fresh.shadow != old.shadow || fresh.record != old.record || fresh.refit != old.refit ||
+      fresh.model != old.model) {
+    return bad_input(
+        "shadow, record, refit and model are read at the start alone: restart, or change them back");
   }
   MOESAIC_TRY(check_homes(fresh.workers));
   // All that can fail first: a bad file changes nothing.

@@ -22,6 +22,7 @@ namespace moesaic::gateway {
 
 class Admin;
 class Helper;
+class Learning;
 
 /// What a decode policy is made from, by the program: routers and traces are not the gateway's business.
 struct PolicyMaker {
@@ -32,6 +33,8 @@ struct PolicyMaker {
   std::optional<signature::Predictor> predictor{};
   /// With usage of `usage`'s size: what a prompt's words say where nothing better is known.
   std::optional<signature::PromptModel> prompt_model{};
+  /// Of the experts that engines return; needed where anything is recorded or learnt.
+  std::optional<ModelShape> shape{};
   std::size_t homes = 0;  ///< of the plan; 0: there is none, and workers name no homes
 };
 
@@ -69,6 +72,7 @@ class Gateway {
   net::Task<void> tick();
   net::Task<void> finish_drain(std::function<void()> done);
   Status open_servers();
+  Status start_learning();
 
   State state_;
   io::FileSystem& files_;
@@ -78,6 +82,7 @@ class Gateway {
   net::ServerLimits admin_limits_;
   std::vector<std::unique_ptr<net::TlsContext>> certificates_;  ///< the last is in use
   std::unique_ptr<Helper> helper_;
+  std::unique_ptr<Learning> learning_;
   std::unique_ptr<Admin> admin_;
   std::unique_ptr<net::HttpServer> server_, admin_server_;
 };

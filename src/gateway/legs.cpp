@@ -5,6 +5,8 @@
 
 #include "core/random.hpp"
 #include "gateway/flight.hpp"
+#include "gateway/known_experts.hpp"
+#include "gateway/learning.hpp"
 #include "gateway/usage.hpp"
 #include "protocol/handoff.hpp"
 
@@ -131,12 +133,17 @@ void Proxy::learn_usage(Flight& flight, const std::string& signature, const std:
   std::optional<Usage> usage = usage_of_eldr_signature(signature, state_.usage, flight.prompt_tokens);
   flight.source = UsageSource::kEldrSignature;
   if (!usage) {
-    usage = usage_of_routed_experts(reply, state_.usage);
+    const std::optional<KnownExperts> known =
+        state_.shape ? experts_of_reply(reply, *state_.shape) : std::nullopt;
+    if (known) usage = prefill_usage(*known, *state_.shape);
     flight.source = UsageSource::kRoutedExperts;
   }
   if (usage) {
     flight.usage = std::make_shared<const Usage>(std::move(*usage));
     state_.cache.insert(flight.body.prompt, flight.usage);
+    if (state_.learning != nullptr && flight.source == UsageSource::kRoutedExperts) {
+      state_.learning->answer(flight.body, flight.id, reply);
+    }
     return;
   }
   recall_usage(flight);

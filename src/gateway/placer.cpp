@@ -115,7 +115,11 @@ std::optional<Choice> Placer::choose_decode(const routing::Request& request, Nan
   const routing::Decision decision = decode_->admit(request, now);
   std::optional<Choice> choice = choice_of(decision);
   if (choice) choice->home = home_of(up_.at(choice->worker), choice->rank);
-  if (choice && experts_) choice->locality = experts_->placed(request, *decision.worker);
+  if (choice && decode_->keeps_experts()) {
+    choice->locality = decision.locality;
+  } else if (choice && experts_) {
+    choice->locality = experts_->placed(request, *decision.worker);
+  }
   return choice;
 }
 
@@ -125,6 +129,7 @@ void Placer::finished(routing::RequestId request, Nanoseconds now) {
 }
 
 std::optional<double> Placer::expected_experts(WorkerKey key, std::uint32_t rank) const {
+  if (decode_->keeps_experts()) return decode_->expected_experts(id_of(key, rank));
   if (!experts_) return std::nullopt;
   return experts_->expected(id_of(key, rank));
 }
@@ -136,9 +141,22 @@ void Placer::refitted(const std::optional<routing::RefitResult>& result, std::ui
   decode_->refitted(result, now);
 }
 
+void Placer::learnt(std::shared_ptr<const signature::Predictor> predictor, Nanoseconds now) {
+  learnt_ = std::move(predictor);
+  decode_->learnt(*learnt_, now);
+  if (experts_) experts_->learnt(*learnt_);
+}
+
+std::size_t Placer::places() const {
+  std::size_t count = 0;
+  for (const auto& [key, spec] : up_) count += spec.role == Role::kPrefill ? 0 : spec.ranks;
+  return count;
+}
+
 void Placer::replace_decode(std::unique_ptr<routing::DecodePolicy> policy, Nanoseconds now) {
   decode_ = std::move(policy);
   ++generation_;
+  if (learnt_) decode_->learnt(*learnt_, now);
   for (const auto& [key, spec] : up_) {
     if (spec.role != Role::kPrefill) tell_up(*decode_, key, spec, now);
   }

@@ -27,8 +27,8 @@ struct Choice {
   WorkerKey worker{};
   std::uint32_t rank = 0;
   routing::Reason reason = routing::Reason::kNoWorker;
-  std::optional<std::uint32_t> home{};             ///< of the plan, where there is one
-  std::optional<ExpertLoad::Locality> locality{};  ///< of decode choices with known usage
+  std::optional<std::uint32_t> home{};          ///< of the plan, where there is one
+  std::optional<routing::Locality> locality{};  ///< of decode choices with known usage
 };
 
 /// One line of /admin/decisions.
@@ -40,7 +40,7 @@ struct DecisionRecord {
   std::optional<std::uint32_t> home{};
   routing::Reason reason = routing::Reason::kNoWorker;
   UsageSource source = UsageSource::kNone;
-  std::optional<ExpertLoad::Locality> locality{};
+  std::optional<routing::Locality> locality{};
 };
 
 class Placer {
@@ -69,6 +69,11 @@ class Placer {
   void refitted(const std::optional<routing::RefitResult>& result, std::uint64_t generation, Nanoseconds now);
   std::uint64_t generation() const { return generation_; }
 
+  /// Recorded requests taught a better predictor: for this policy, those that replace it, and ExpertLoad.
+  void learnt(std::shared_ptr<const signature::Predictor> predictor, Nanoseconds now);
+  /// Workers that decode, each of their ranks, now.
+  std::size_t places() const;
+
   void replace_prefill(std::unique_ptr<routing::PrefillPolicy> policy, Nanoseconds now);
   /// Another decode policy from now on; it learns of the workers that are up. Requests in flight count as
   /// the load of others once their workers report it.
@@ -86,6 +91,7 @@ class Placer {
   std::unique_ptr<routing::DecodePolicy> decode_;
   std::unique_ptr<routing::PrefillPolicy> prefill_;
   std::unique_ptr<ExpertLoad> experts_;
+  std::shared_ptr<const signature::Predictor> learnt_;
   std::map<WorkerKey, WorkerSpec> up_;
   std::deque<DecisionRecord> recent_;
   std::uint64_t refits_ = 0;

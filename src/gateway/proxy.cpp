@@ -7,6 +7,7 @@
 
 #include "core/random.hpp"
 #include "gateway/flight.hpp"
+#include "gateway/learning.hpp"
 
 namespace moesaic::gateway {
 
@@ -124,6 +125,7 @@ Task<void> Proxy::run(Flight& flight) {
   }
   flight.prompt_tokens =
       static_cast<std::uint32_t>(std::min<std::size_t>(flight.body.prompt.size() / 4 + 1, 1u << 30));
+  if (state_.learning != nullptr) state_.learning->request(flight.body, flight.id);
   flight.prefix = prefix_hash(flight.body.prompt, config.cache_block_bytes);
   if (config.handoff == Handoff::kNone || !protocol::can_be_split(flight.body)) {
     if (config.handoff == Handoff::kSglang) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "gateway/flight.hpp"
+#include "gateway/learning.hpp"
 #include "net/sse.hpp"
 
 namespace moesaic::gateway {
@@ -54,6 +55,8 @@ Task<void> Proxy::relay_whole(Flight& flight, Leg& leg, std::vector<Header> head
   if (call.done()) {
     const net::HttpHead* head = co_await call.head();
     co_await answer(flight, *head, held);
+    if (state_.learning != nullptr && flight.status == 200)
+      state_.learning->answer(flight.body, flight.id, held);
     co_return;
   }
   const net::HttpHead* head = co_await call.head();

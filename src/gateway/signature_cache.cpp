@@ -3,12 +3,6 @@
 #include "core/random.hpp"
 
 namespace moesaic::gateway {
-namespace {
-
-constexpr std::size_t kMaxBlocks = 256;  ///< of one prompt: the beginning tells it
-
-}  // namespace
-
 std::uint64_t prefix_hash(std::string_view prompt, std::size_t bytes) {
   return prompt.size() < bytes ? 0 : hash_bytes(prompt.substr(0, bytes)) | 1;
 }

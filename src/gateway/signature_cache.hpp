@@ -29,6 +29,8 @@ class SignatureCache {
   std::shared_ptr<const Usage> find(std::string_view prompt);
   void insert(std::string_view prompt, const std::shared_ptr<const Usage>& usage);
   std::size_t size() const { return known_.size(); }
+  /// Bytes of a prompt that count.
+  std::size_t reach() const { return entries_ == 0 ? 0 : kMaxBlocks * block_bytes_; }
 
  private:
   struct Entry {
@@ -37,6 +39,7 @@ class SignatureCache {
   };
   std::vector<std::uint64_t> hashes(std::string_view prompt) const;
 
+  static constexpr std::size_t kMaxBlocks = 256;  ///< of one prompt: the beginning tells it
   std::size_t entries_, block_bytes_;
   std::list<Entry> order_;  ///< most recent first
   std::unordered_map<std::uint64_t, std::list<Entry>::iterator> known_;

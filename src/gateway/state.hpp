@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "core/model_shape.hpp"
 #include "gateway/api_keys.hpp"
 #include "gateway/config.hpp"
 #include "gateway/handoff_ledger.hpp"
@@ -19,9 +20,12 @@
 
 namespace moesaic::gateway {
 
+class Learning;
+
 /// Shape of the expert counts that the decode policy understands; zero: none.
 struct UsageShape {
   std::size_t layers = 0, experts = 0;
+  std::size_t top_k = 0;  ///< experts a token; 0: not known
   std::size_t cells() const { return layers * experts; }
 };
 
@@ -37,6 +41,8 @@ struct State {
   Metrics metrics{};
   Log log{};
   UsageShape usage{};
+  std::optional<ModelShape> shape{};  ///< of experts that engines return token by token
+  Learning* learning = nullptr;       ///< nullptr: nobody learns
   std::size_t in_flight = 0;
   bool draining = false;
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "io/base64.hpp"
-#include "protocol/routed_experts.hpp"
 
 namespace moesaic::gateway {
 
@@ -21,34 +20,16 @@ std::optional<Usage> usage_of_eldr_signature(std::string_view base64, const Usag
     if (high >= 0x80) return std::nullopt;
     usage.counts.push_back(static_cast<float>(low | high << 8));
   }
-  return usage;
-}
-
-std::optional<Usage> usage_of_routed_experts(std::string_view reply, const UsageShape& shape) {
-  if (shape.cells() == 0 || reply.find("routed_experts") == std::string_view::npos) return std::nullopt;
-  const auto routings = protocol::read_vllm_reply(reply, "the prefiller");
-  if (!routings || routings->empty()) return std::nullopt;
-  const protocol::ReplyRouting& routing = routings->front();
-  const protocol::RoutedExperts& experts = routing.experts;
-  if (experts.rows == 0 || protocol::is_all_zero(experts) || experts.width % shape.layers != 0)
-    return std::nullopt;
-  const std::size_t top_k = experts.width / shape.layers;
-  const std::size_t rows =
-      routing.prefill_rows > 0 ? std::min(routing.prefill_rows, experts.rows) : experts.rows;
-  Usage usage;
-  usage.counts.assign(shape.cells(), 0.0f);
-  for (std::size_t row = 0; row < rows; ++row) {
-    bool counted = false;
-    for (std::size_t i = 0; i < experts.width; ++i) {
-      const ExpertId id = experts.ids[row * experts.width + i];
-      if (id == kMissingExpert) continue;
-      if (index(id) >= shape.experts) return std::nullopt;
-      usage.counts[i / top_k * shape.experts + index(id)] += 1;
-      counted = true;
+  if (shape.top_k > 0) {
+    std::uint64_t most = 0;
+    for (std::size_t begin = 0; begin < usage.counts.size(); begin += shape.experts) {
+      std::uint64_t sum = 0;
+      for (std::size_t e = 0; e < shape.experts; ++e)
+        sum += static_cast<std::uint64_t>(usage.counts[begin + e]);
+      most = std::max(most, sum);
     }
-    usage.tokens += counted ? 1 : 0;
+    usage.tokens = static_cast<std::uint32_t>(std::max<std::uint64_t>(1, most / shape.top_k));
   }
-  if (usage.tokens == 0) return std::nullopt;
   return usage;
 }
 

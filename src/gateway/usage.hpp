@@ -1,4 +1,5 @@
-// Expert counts out of what a prefiller answers.
+// Expert counts out of what an ELDR prefiller answers; engines that return every token's experts:
+// known_experts.hpp.
 #pragma once
 
 #include <optional>
@@ -10,13 +11,9 @@
 namespace moesaic::gateway {
 
 /// ELDR's eldr_sig: base64 of little-endian int16 [L, E]. Nothing when it has another size than `shape`, is
-/// no base64, or a count is negative (it has wrapped). Tokens: the largest sum of a layer over top-k is not
-/// known, so the prompt's own estimate is taken.
+/// no base64, or a count is negative (it has wrapped). Tokens: the largest sum of a layer / top_k; where
+/// `shape` does not say top_k, the estimate `prompt_tokens`.
 std::optional<Usage> usage_of_eldr_signature(std::string_view base64, const UsageShape& shape,
                                              std::uint32_t prompt_tokens);
-
-/// The routed experts of a vLLM reply: rows of the prompt (or all rows, where they are not told apart).
-/// Nothing when there are none, they are all zero, or they do not fit `shape`.
-std::optional<Usage> usage_of_routed_experts(std::string_view reply, const UsageShape& shape);
 
 }  // namespace moesaic::gateway

@@ -113,6 +113,16 @@ LegBody mooncake_decode_body(const RequestBody& body, std::string_view transfer_
   return {body, with_rank(std::move(members), rank), {}};
 }
 
+LegBody shadow_body(const RequestBody& body, std::uint32_t max_tokens, bool ask_experts) {
+  std::string added = fmt::format("\"max_tokens\":{},\"stream\":false",
+                                  std::min<std::uint64_t>(max_tokens, body.output_limit(max_tokens)));
+  if (ask_experts) added += ",\"return_routed_experts\":true";
+  return {body,
+          std::move(added),
+          {Field::kMaxTokens, Field::kMaxCompletionTokens, Field::kMinTokens, Field::kStream,
+           Field::kStreamOptions, Field::kN}};
+}
+
 LegBody sglang_body(const RequestBody& body, const BootstrapRoom& room, std::optional<std::uint32_t> rank) {
   std::string members =
       fmt::format("\"bootstrap_host\":{},\"bootstrap_port\":{},\"bootstrap_room\":{}", json_text(room.host),

@@ -55,6 +55,10 @@ LegBody decode_body(const RequestBody& body, std::string_view kv_transfer_params
 LegBody mooncake_decode_body(const RequestBody& body, std::string_view transfer_id, const MooncakePeer& peer,
                              std::optional<std::uint32_t> rank = std::nullopt);
 
+/// To an engine whose answer nobody reads but for its experts: whole, one choice, at most `max_tokens`.
+/// `ask_experts`: SGLang returns them only to who asks; vLLM's switch is the engine's.
+LegBody shadow_body(const RequestBody& body, std::uint32_t max_tokens, bool ask_experts);
+
 struct BootstrapRoom {
   std::string host;                   ///< of the prefiller
   std::optional<std::uint16_t> port;  ///< of its bootstrap server; null: the engine's default

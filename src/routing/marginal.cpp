@@ -82,7 +82,8 @@ class Marginal final : public DecodePolicy {
         scratch_(options_.predictor),
         fleet_(options_.reserve_requests),
         candidate_(options_.predictor.width()),
-        unknown_(candidate_.size()) {
+        unknown_(candidate_.size()),
+        ones_(candidate_.size(), 1.0f) {
     to_survival(options_.predictor.mean, unknown_);
     grow(options_.reserve_requests);
   }
@@ -102,6 +103,7 @@ class Marginal final : public DecodePolicy {
     } else {
       decoders_[slot] = std::move(decoder);
     }
+    added_.resize(decoders_.size());
   }
 
   void worker_down(WorkerId worker, Nanoseconds) override { fleet_.down(worker); }
@@ -117,7 +119,9 @@ class Marginal final : public DecodePolicy {
     if (fleet_.up_count() == 0) return {};
     const bool known = predict_candidate(request);
     const std::int64_t kv = expected_kv(request);
+    std::ranges::fill(added_, kNotCounted);
     const std::uint32_t slot = known ? cheapest(kv) : fleet_.least_loaded(kv);
+    const std::optional<Locality> shared = known ? locality(slot) : std::nullopt;
     const std::uint32_t place = fleet_.place(request.id, slot, kv);
     if (place >= places_) grow(fleet_.requests().places());
     if (known) {
@@ -126,7 +130,14 @@ class Marginal final : public DecodePolicy {
       std::ranges::copy(unknown_, usage(place).begin());
     }
     decoders_[slot].usage.add(usage(place));
-    return {fleet_.slots()[slot].id, known ? Reason::kSignature : Reason::kFallback};
+    return {fleet_.slots()[slot].id, known ? Reason::kSignature : Reason::kFallback, shared};
+  }
+
+  bool keeps_experts() const override { return true; }
+
+  double expected_experts(WorkerId worker) const override {
+    const auto slot = fleet_.find(worker);
+    return slot && fleet_.slots()[*slot].in_flight() > 0 ? decoders_[*slot].usage.active() : 0;
   }
 
   void first_token(RequestId, Nanoseconds) override {}
@@ -137,6 +148,18 @@ class Marginal final : public DecodePolicy {
 
   std::optional<RefitJob> tick(Nanoseconds) override { return std::nullopt; }
   void refitted(const std::optional<RefitResult>&, Nanoseconds) override {}
+
+  /// Requests that run keep what was foretold of them; those of others count by the new mean.
+  void learnt(const signature::Predictor& predictor, Nanoseconds) override {
+    if (predictor.layers != options_.predictor.layers || predictor.experts != options_.predictor.experts)
+      return;
+    options_.predictor = predictor;
+    scratch_ = signature::PredictionScratch(options_.predictor);
+    to_survival(options_.predictor.mean, unknown_);
+    for (std::uint32_t slot = 0; slot < decoders_.size(); ++slot) {
+      decoders_[slot].usage.set_others(unknown_, fleet_.slots()[slot].others);
+    }
+  }
 
  private:
   /// Fills candidate_; false when nothing is known of the request.
@@ -153,7 +176,7 @@ class Marginal final : public DecodePolicy {
 
   /// The slot of the lowest price among those with room (all, when none has) that are not too far ahead;
   /// ties go as by load.
-  std::uint32_t cheapest(std::int64_t kv) const {
+  std::uint32_t cheapest(std::int64_t kv) {
     const std::uint32_t least = fleet_.least_loaded(kv);
     const bool any_room = !fleet_.full(least, kv);
     double total = 0;
@@ -177,9 +200,10 @@ class Marginal final : public DecodePolicy {
   }
 
   /// In picoseconds a step.
-  double price(std::uint32_t slot, std::int64_t kv) const {
+  double price(std::uint32_t slot, std::int64_t kv) {
     const Fleet::Slot& at = fleet_.slots()[slot];
     const Experts experts = count_experts(decoders_[slot], candidate_);
+    added_[slot] = experts.added;
     const auto requests = static_cast<double>(at.in_flight());
     const cost::StepLoad load{.tokens = static_cast<std::int64_t>(at.in_flight()) + 1,
                               .experts = static_cast<std::int64_t>(experts.now),
@@ -192,6 +216,22 @@ class Marginal final : public DecodePolicy {
                         requests * static_cast<double>(prices.token.count()) +
                         static_cast<double>(at.kv_tokens) * static_cast<double>(prices.kv_token.count());
     return options_.persistence * step + added * (requests + 1);
+  }
+
+  /// Nothing where a decoder has several ranks: there experts are counted on the busiest alone.
+  std::optional<Locality> locality(std::uint32_t chosen) {
+    const auto wanted = static_cast<double>(signature::dot(ones_, candidate_));
+    if (wanted <= 0) return std::nullopt;
+    Locality out;
+    for (std::uint32_t slot = 0; slot < decoders_.size(); ++slot) {
+      if (!fleet_.slots()[slot].up) continue;
+      if (decoders_[slot].ranks > 1) return std::nullopt;
+      if (added_[slot] == kNotCounted) added_[slot] = count_experts(decoders_[slot], candidate_).added;
+      const double shared = std::clamp(1 - added_[slot] / wanted, 0.0, 1.0);
+      if (slot == chosen) out.here = shared;
+      out.mean += shared / static_cast<double>(fleet_.up_count());
+    }
+    return out;
   }
 
   std::span<Survival> usage(std::uint32_t place) {
@@ -207,13 +247,16 @@ class Marginal final : public DecodePolicy {
   }
 
   static constexpr std::size_t kBlock = 64;
+  static constexpr double kNotCounted = -1;
 
   MarginalOptions options_;
   signature::PredictionScratch scratch_;
   Fleet fleet_;
   std::vector<float> candidate_;
   std::vector<Survival> unknown_;
+  std::vector<float> ones_;        ///< as many as candidate_
   std::vector<Decoder> decoders_;  ///< by slot
+  std::vector<double> added_;      ///< by slot: experts that the candidate adds there
   std::vector<std::unique_ptr<std::vector<Survival>>> blocks_;
   std::size_t places_ = 0;
 };

@@ -17,6 +17,7 @@
 #include "core/clock.hpp"
 #include "core/ids.hpp"
 #include "core/thread_pool.hpp"
+#include "signature/prediction.hpp"
 #include "solve/sparse_rows.hpp"
 
 namespace moesaic::routing {
@@ -60,9 +61,16 @@ enum class Reason {
   kFallback,   ///< by load, because the request had no usage, label or known prefix
 };
 
+/// Share of a request's expected experts that the batch it joins reads anyway, in [0, 1].
+struct Locality {
+  double here = 0;
+  double mean = 0;  ///< at a worker taken at random among those that are up
+};
+
 struct Decision {
   std::optional<WorkerId> worker;  ///< empty: kNoWorker
   Reason reason = Reason::kNoWorker;
+  std::optional<Locality> locality{};  ///< of policies that keep experts, where usage is known
 };
 
 /// A worker's own report: requests it runs and waits for, whoever sent them.
@@ -106,10 +114,19 @@ class DecodePolicy {
   /// It ended, for whatever reason.
   virtual void finished(RequestId request, Nanoseconds at) = 0;
 
+  /// Whether the policy knows what batches read: then decisions tell a locality, and it can be asked.
+  virtual bool keeps_experts() const { return false; }
+  /// Distinct experts that a step of that worker is expected to read, over its layers; 0 for unknown workers.
+  virtual double expected_experts(WorkerId) const { return 0; }
+
   /// Called now and then; returns work when it is due. At most one job is out at a time.
   virtual std::optional<RefitJob> tick(Nanoseconds at) = 0;
   /// The result of a job, or nothing when it failed.
   virtual void refitted(const std::optional<RefitResult>& result, Nanoseconds at) = 0;
+
+  /// Recorded requests, fitted elsewhere, taught what prefills foretell of decodes: for requests that come
+  /// from now on. Policies that predict nothing, or another size, ignore it. REQUIRES: a valid predictor.
+  virtual void learnt(const signature::Predictor& predictor, Nanoseconds at);
 };
 
 class PrefillPolicy {

@@ -12,4 +12,6 @@ RefitResult run_refit(const RefitJob& job, ThreadPool& pool) {
   return {job.version, std::move(fitted->centroids)};
 }
 
+void DecodePolicy::learnt(const signature::Predictor&, Nanoseconds) {}
+
 }  // namespace moesaic::routing

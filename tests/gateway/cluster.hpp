@@ -22,6 +22,9 @@ struct ClusterOptions {
   std::function<void(gateway::Config&)> configure{};
   std::function<void(emulator::WorkerConfig&)> worker{};
   const simulate::Recording* recording = nullptr;
+  /// A shadow engine beside the others, which config.shadow then names.
+  std::optional<emulator::WorkerConfig> shadow{};
+  io::FileSystem* files = &io::real_files();
   gateway::PolicyMaker policies{};
   /// What a reload finds changed in the configuration.
   std::function<void(gateway::Config&)> edit{};
@@ -54,6 +57,11 @@ class Cluster {
   ClusterOptions& options() { return options_; }
   emulator::Worker& worker(std::size_t i) { return *workers_[i]; }
   std::size_t workers() const { return workers_.size(); }
+  emulator::Worker& shadow() { return *shadow_; }
+  /// What /admin/routing says of learning.
+  net::Task<Json> learning();
+  /// The gateway ends, as after a drain.
+  void stop_gateway() { gateway_.reset(); }
   /// The worker of that index dies; revive() starts a fresh one on its port.
   void kill(std::size_t i);
   void revive(std::size_t i);
@@ -62,6 +70,8 @@ class Cluster {
   net::Task<Got> complete(std::string body, std::vector<net::Header> headers = {}) {
     return post("/v1/completions", std::move(body), std::move(headers));
   }
+  /// When the first and the last piece with a token of a completion's stream came; nothing when it broke.
+  net::Task<std::optional<std::pair<Nanoseconds, Nanoseconds>>> stream_times(std::string body);
   net::Task<Got> admin(std::string method, std::string target, std::string body = "");
   /// Waits until `what` holds; fails the test when it takes too long.
   net::Task<void> until(std::function<bool()> what, std::string name);
@@ -80,6 +90,7 @@ class Cluster {
   ClusterOptions options_;
   std::vector<std::unique_ptr<emulator::Worker>> workers_;
   std::vector<std::unique_ptr<emulator::Worker>> dead_;
+  std::unique_ptr<emulator::Worker> shadow_;
   std::unique_ptr<gateway::Gateway> gateway_;
   std::unique_ptr<net::HttpPool> client_, admin_;
 };

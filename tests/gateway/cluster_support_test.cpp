@@ -41,11 +41,18 @@ Cluster::Cluster(ClusterOptions options) : options_(std::move(options)) {
     start(emulator::Role::kPrefill, options_.prefill);
     start(emulator::Role::kDecode, options_.decode);
   }
+  if (options_.shadow) {
+    auto started = emulator::Worker::start(loop_, *options_.shadow, options_.recording);
+    EXPECT_TRUE(started) << (started ? "" : started.error().message);
+    config.shadow.host = "127.0.0.1";
+    config.shadow.port = (*started)->port();
+    shadow_ = std::move(*started);
+  }
   if (options_.configure) options_.configure(config);
   if (!options_.policies.decode) {
     options_.policies.decode = [](std::string_view name) { return routing::make_decode_policy(name, {}); };
   }
-  auto started = gateway::Gateway::start(loop_, io::real_files(), config, options_.policies,
+  auto started = gateway::Gateway::start(loop_, *options_.files, config, options_.policies,
                                          [this, config]() -> Result<gateway::Config> {
                                            gateway::Config fresh = config;
                                            if (options_.edit) options_.edit(fresh);
@@ -102,6 +109,39 @@ net::Task<Got> Cluster::post(std::string path, std::string body, std::vector<net
 }
 net::Task<Got> Cluster::admin(std::string method, std::string target, std::string body) {
   return call(*admin_, std::move(method), std::move(target), {}, std::move(body));
+}
+
+net::Task<std::optional<std::pair<Nanoseconds, Nanoseconds>>> Cluster::stream_times(std::string body) {
+  auto opened = co_await client_->open();
+  if (!opened) co_return std::nullopt;
+  opened->set_deadline(loop_.now() + 1h);
+  std::vector<net::Header> headers;
+  headers.push_back({"Content-Type", "application/json"});
+  const std::string_view piece = body;
+  co_await opened->send("POST", "/v1/completions", headers, std::span(&piece, 1));
+  const net::HttpHead* head = co_await opened->head();
+  if (head == nullptr || head->status != 200) co_return std::nullopt;
+  std::optional<std::pair<Nanoseconds, Nanoseconds>> times;
+  bool done = false, more = true;
+  while (more) {
+    std::string part;
+    more = co_await opened->next(part);
+    done = done || part.find("[DONE]") != std::string::npos;
+    if (part.find("\"text\"") == std::string::npos) continue;
+    const Nanoseconds now = loop_.now();
+    if (!times) times = {now, now};
+    times->second = now;
+  }
+  if (!done) times.reset();
+  co_return times;
+}
+
+net::Task<Json> Cluster::learning() {
+  const Got got = co_await admin("GET", "/admin/routing");
+  const Json json = got.json();
+  const Json* learning = json.find("learning");
+  EXPECT_NE(learning, nullptr) << got.body;
+  co_return learning == nullptr ? Json() : *learning;
 }
 
 net::Task<void> Cluster::until(std::function<bool()> what, std::string name) {

@@ -2,6 +2,9 @@
 
 #include <cmath>
 
+#include "core/random.hpp"
+#include "routing/marginal.hpp"
+
 namespace moesaic::gateway {
 namespace {
 
@@ -91,6 +94,39 @@ TEST(ExpertLoad, APlaceThatGoesDownKeepsItsRequestsUntilTheyEnd) {
   load.up(WorkerId{0});
   load.finished(RequestId{1});
   EXPECT_EQ(load.expected(WorkerId{0}), 0);
+}
+
+TEST(ExpertLoad, SaysOfAPolicyThatKeepsExpertsWhatThePolicyItselfSays) {
+  routing::MarginalOptions options{.predictor = believing()};
+  options.step.per_expert = cost::Picoseconds(1'000'000);
+  const auto policy = routing::make_marginal(options);
+  ASSERT_TRUE(policy->keeps_experts());
+  ExpertLoad load(believing());
+  for (std::uint32_t id = 0; id < 3; ++id) {
+    policy->worker_up({.id = WorkerId{id}}, Nanoseconds(0));
+    load.up(WorkerId{id});
+  }
+  Pcg32 random(5);
+  for (std::uint64_t event = 0; event < 300; ++event) {
+    if (random.below(3) == 0) {
+      const RequestId gone{random.below(static_cast<std::uint32_t>(event + 1))};
+      policy->finished(gone, Nanoseconds(0));
+      load.finished(gone);
+      continue;
+    }
+    const std::vector<float> usage = random.below(5) == 0 ? std::vector<float>() : counts(random.below(6));
+    const routing::Decision decision = policy->admit(request(event, usage), Nanoseconds(0));
+    ASSERT_TRUE(decision.worker);
+    const auto told = load.placed(request(event, usage), *decision.worker);
+    ASSERT_EQ(told.has_value(), decision.locality.has_value());
+    if (told) {
+      ASSERT_NEAR(told->here, decision.locality->here, 1e-5);
+      ASSERT_NEAR(told->mean, decision.locality->mean, 1e-5);
+    }
+    for (std::uint32_t id = 0; id < 3; ++id) {
+      ASSERT_NEAR(load.expected(WorkerId{id}), policy->expected_experts(WorkerId{id}), 1e-3);
+    }
+  }
 }
 
 }  // namespace

@@ -373,11 +373,57 @@ def read_stat(path):
     return struct.unpack(f"<{count}i", raw)
 
 
+async def recorded_requests_are_stores_that_info_and_plan_read(folder):
+    folder = pathlib.Path(folder)
+    subprocess.run([program, "import", source / "samples/moesaic-mini", "-o", folder / "mini.zarr"], check=True, capture_output=True)
+    shadow = Server(program, "emulate", "shadow", folder, f"trace: {folder}/mini.zarr\nrouted_experts: vllm\n")
+    learning = (f"model: moesaic-mini\nrecord: {{folder: {folder}/requests}}\n"
+                f"shadow: {{url: 'http://127.0.0.1:{shadow.ports[0]}', rate: 1, queue: 100}}\n")
+    try:
+        async with Cluster(folder, gateway=learning) as cluster:
+            for number in range(40):
+                assert await cluster.stream(f"trace:{number} abracadabra", 8) == "whole"
+
+            async def read():
+                status = await get_json(cluster.admin, "/admin/routing")
+                if jsonschema is not None:
+                    jsonschema.validate(status, json.loads((source / "docs/schemas/gateway-routing.schema.json").read_text()))
+                return status["learning"]["answers"]["known"] == 40
+
+            await until(read, "the shadow's answers to be read")
+            cluster.gateway.send(TERM)
+            assert await asyncio.to_thread(cluster.gateway.process.wait, 30) == 0
+        (store,) = (folder / "requests").iterdir()
+        assert not any(b"abracadabra" in file.read_bytes() for file in store.rglob("*") if file.is_file()), "text was recorded"
+        for command in (["info", store, "--verify"], ["plan", store, "--nodes", "2", "--gpus-per-node", "2", "-o", folder / "plan.json"]):
+            done = subprocess.run([program, *command], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+    finally:
+        shadow.kill()
+
+
+async def files_that_are_no_good_are_refused_at_the_start(folder):
+    folder = pathlib.Path(folder)
+    (folder / "router.json").write_text('{"schema": "moesaic.router/1", "model": 7}')
+    subprocess.run([program, "import", source / "samples/moesaic-mini", "-o", folder / "mini.zarr"], check=True, capture_output=True)
+    subprocess.run([program, "plan", folder / "mini.zarr", "--nodes", "1", "--gpus-per-node", "4", "-o", folder / "plan.json"],
+                   check=True, capture_output=True)
+    workers = "workers: [{name: a, url: 'http://127.0.0.1:9', ranks: 3}]\n"
+    for policy, words in ((f"{{decode: eldr, router: {folder}/router.json}}", "router.json"),
+                          (f"{{decode: group, plan: {folder}/none.json}}", "none.json"),
+                          ("{decode: group}", "policy.plan"),
+                          (f"{{decode: group, plan: {folder}/plan.json}}", "leave home 3 of the plan's 4 without one")):
+        (folder / "bad.yaml").write_text(f"listen: {{port: 0}}\nadmin: {{port: 0}}\nlog: none\n{workers}policy: {policy}\n")
+        refused = subprocess.run([program, "gateway", folder / "bad.yaml"], capture_output=True, text=True, timeout=30)
+        assert refused.returncode in (2, 3) and words in refused.stderr, (policy, refused)
+
+
 TESTS = [reload_under_load_drops_no_stream, drain_under_load_ends_every_stream_and_exits_0, a_second_signal_does_not_wait,
          slow_writers_lose_their_connections_and_nobody_else_does,
          slow_readers_cost_a_bounded_buffer_and_stop_their_engine,
          an_engine_killed_in_the_middle_breaks_its_streams_with_notice,
-         an_engine_that_stops_answering_is_waited_for_no_longer_than_told, sglangs_recorder_is_driven_and_its_dump_imported]
+         an_engine_that_stops_answering_is_waited_for_no_longer_than_told, sglangs_recorder_is_driven_and_its_dump_imported,
+         recorded_requests_are_stores_that_info_and_plan_read, files_that_are_no_good_are_refused_at_the_start]
 
 failed = 0
 for test in TESTS:

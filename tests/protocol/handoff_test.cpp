@@ -205,5 +205,17 @@ RC_GTEST_PROP(RequestBody, AnyFieldsInAnyOrderKeepTheirValues, ()) {
   }
 }
 
+TEST(Shadow, ACopyIsWholeShortAndAsksForExpertsWhereTheEngineMustBeAsked) {
+  std::string text =
+      R"({"model":"m","prompt":"p","stream":true,"stream_options":{"include_usage":true},"n":3,)"
+      R"("max_tokens":900,"min_tokens":400,"bootstrap_room":1,"temperature":0})";
+  const RequestBody body = read(text);
+  const Json vllm = parsed(shadow_body(body, 64, false).text());
+  EXPECT_EQ(vllm, parsed(R"({"max_tokens":64,"stream":false,"model":"m","prompt":"p","temperature":0})"));
+  const Json sglang = parsed(shadow_body(body, 2000, true).text());
+  EXPECT_EQ(sglang, parsed(R"({"max_tokens":900,"stream":false,"return_routed_experts":true,"model":"m",)"
+                           R"("prompt":"p","temperature":0})"));
+}
+
 }  // namespace
 }  // namespace moesaic::protocol

@@ -161,6 +161,32 @@ TEST(Marginal, OthersRequestsWeighAsTheMean) {
   policy->worker_load(WorkerId{7}, {.requests = 8}, 0ns);  // nobody we know
 }
 
+TEST(Marginal, WhatIsLearntForetellsRequestsThatComeFromThenOn) {
+  MarginalOptions believing = options(shape(1, 4, 2));
+  believing.predictor.trust.assign(1, 1.0f);
+  believing.predictor.strength.assign(1, 1e-6f);
+  const auto policy = make_marginal(believing);
+  policy->worker_up({.id = WorkerId{0}}, 0ns);
+  policy->worker_up({.id = WorkerId{1}}, 0ns);
+  const std::vector<float> red{9, 9, 0, 0}, blue{0, 0, 9, 9};
+  const auto counted = [](std::uint64_t id, const std::vector<float>& counts) {
+    return Request{.id = RequestId{id}, .prompt_tokens = 1, .counts = counts, .counted_tokens = 9};
+  };
+  const WorkerId red_home = *policy->admit(counted(1, red), 0ns).worker;
+  const WorkerId blue_home = *policy->admit(counted(2, blue), 0ns).worker;
+  ASSERT_NE(red_home, blue_home);
+  EXPECT_EQ(policy->admit(counted(3, red), 0ns).worker, red_home);
+  policy->finished(RequestId{3}, 0ns);
+  policy->learnt(signature::uniform_predictor(shape(1, 5, 2)), 1ms);
+  EXPECT_EQ(policy->admit(counted(4, red), 0ns).worker, red_home) << "another size teaches nothing";
+  policy->finished(RequestId{4}, 0ns);
+  signature::Predictor always_blue = believing.predictor;
+  always_blue.trust.assign(1, 0.0f);
+  always_blue.mean = uses({2, 3});
+  policy->learnt(always_blue, 2ms);
+  EXPECT_EQ(policy->admit(counted(5, red), 2ms).worker, blue_home);
+}
+
 TEST(Marginal, DecodersComeAndGo) {
   const auto policy = make_marginal(options(shape(1, 4, 2)));
   EXPECT_FALSE(policy->admit(with(1, uses({0})), 0ns).worker);
