@@ -106,6 +106,12 @@ Result<const ConfigNode*> ConfigNode::at(std::string_view key) const {
   return bad_input(fmt::format("{}: key \"{}\" is missing; add it", place(), key));
 }
 
+Result<std::span<const ConfigNode>> ConfigNode::list(std::string_view key) const {
+  MOESAIC_ASSIGN(const ConfigNode* node, at(key));
+  if (node->kind_ != Kind::kSequence) return node->wrong(key, "a list");
+  return std::span<const ConfigNode>(node->items_);
+}
+
 Result<std::string> ConfigNode::to_text(std::string_view key) const {
   if (kind_ != Kind::kScalar) return wrong(key, "a text");
   return scalar_;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,6 +38,9 @@ class ConfigNode {
   /// Members of a mapping in file order, items of a sequence; empty for other nodes.
   const std::vector<std::pair<std::string, ConfigNode>>& members() const { return members_; }
   const std::vector<ConfigNode>& items() const { return items_; }
+
+  /// The items of a list, which may be empty; anything else is an error.
+  Result<std::span<const ConfigNode>> list(std::string_view key) const;
 
   Result<std::string> text(std::string_view key) const;
   Result<std::string> text_or(std::string_view key, std::string fallback) const;

@@ -39,8 +39,9 @@ Result<ModelPreset> read_model(const ConfigNode& node) {
                                "kv_bytes_per_token"}));
   ModelPreset model;
   MOESAIC_ASSIGN(model.name, node.text("name"));
-  if (const ConfigNode* aliases = node.find("aliases")) {
-    for (const ConfigNode& item : aliases->items()) {
+  if (node.find("aliases") != nullptr) {
+    MOESAIC_ASSIGN(const std::span<const ConfigNode> aliases, node.list("aliases"));
+    for (const ConfigNode& item : aliases) {
       MOESAIC_ASSIGN(model.aliases.emplace_back(), item.to_text("aliases"));
     }
   }

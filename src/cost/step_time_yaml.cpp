@@ -25,9 +25,9 @@ Result<const HardwarePreset*> hardware_of(const ConfigNode& node) {
 }
 
 Result<std::vector<std::int64_t>> points(const ConfigNode& table, std::string_view key) {
-  MOESAIC_ASSIGN(const ConfigNode* node, table.at(key));
+  MOESAIC_ASSIGN(const std::span<const ConfigNode> items, table.list(key));
   std::vector<std::int64_t> out;
-  for (const ConfigNode& item : node->items()) {
+  for (const ConfigNode& item : items) {
     MOESAIC_ASSIGN(const std::uint64_t value, item.to_count(key, 0, kMaxPoint));
     out.push_back(static_cast<std::int64_t>(value));
   }
@@ -38,9 +38,9 @@ Result<StepTable> read_table(const ConfigNode& node) {
   MOESAIC_TRY(node.check_keys({"tokens", "experts", "times_us"}));
   MOESAIC_ASSIGN(std::vector<std::int64_t> tokens, points(node, "tokens"));
   MOESAIC_ASSIGN(std::vector<std::int64_t> experts, points(node, "experts"));
-  MOESAIC_ASSIGN(const ConfigNode* rows, node.at("times_us"));
+  MOESAIC_ASSIGN(const std::span<const ConfigNode> rows, node.list("times_us"));
   std::vector<Nanoseconds> times;
-  for (const ConfigNode& row : rows->items()) {
+  for (const ConfigNode& row : rows) {
     if (row.items().size() != experts.size()) {
       return bad_input(fmt::format("{}: times_us has {} times in this row, expected one an expert point: {}",
                                    row.place(), row.items().size(), experts.size()));

@@ -274,9 +274,9 @@ Result<Config> read_config(std::string_view yaml, const std::string& where) {
   }
   MOESAIC_ASSIGN(config.keys_file, root.text_or("keys_file", ""));
   MOESAIC_ASSIGN(config.handoff, protocol::read_handoff(root, "protocol"));
-  MOESAIC_ASSIGN(const ConfigNode* const workers, root.at("workers"));
+  MOESAIC_ASSIGN(const std::span<const ConfigNode> workers, root.list("workers"));
   std::set<std::string> names;
-  for (const ConfigNode& node : workers->items()) {
+  for (const ConfigNode& node : workers) {
     MOESAIC_ASSIGN(WorkerSpec worker, read_worker(node, config.handoff));
     if (!names.insert(worker.name).second) {
       return bad_input(fmt::format("{}: worker \"{}\" stands twice: expected names that differ", node.place(),

@@ -171,8 +171,8 @@ Status read_sweep(const ConfigNode& node, ClusterFile& out) {
   MOESAIC_TRY(node.check_keys({"policies", "rates", "loads", "running", "seeds", "first_seed"}));
   MOESAIC_ASSIGN(out.seeds, node.count_or("seeds", out.seeds, 1, 1000));
   MOESAIC_ASSIGN(out.first_seed, node.count_or("first_seed", 0, 0, 1'000'000));
-  MOESAIC_ASSIGN(const ConfigNode* policies, node.at("policies"));
-  for (const ConfigNode& item : policies->items()) {
+  MOESAIC_ASSIGN(const std::span<const ConfigNode> policies, node.list("policies"));
+  for (const ConfigNode& item : policies) {
     MOESAIC_ASSIGN(std::string policy, item.to_text("policies"));
     if (std::ranges::find(out.policies, policy) != out.policies.end()) {
       return bad_input(fmt::format("{}: the policy {} stands twice; name each once.", item.place(), policy));
@@ -188,7 +188,8 @@ Status read_sweep(const ConfigNode& node, ClusterFile& out) {
                                    list->place(), kUnits[unit]));
     }
     out.unit = static_cast<LoadUnit>(unit);
-    for (const ConfigNode& item : list->items()) {
+    MOESAIC_ASSIGN(const std::span<const ConfigNode> loads, node.list(kUnits[unit]));
+    for (const ConfigNode& item : loads) {
       if (out.unit == LoadUnit::kRunning) {
         MOESAIC_ASSIGN(const std::uint64_t value, item.to_count("running", 1, 65'536));
         out.loads.push_back(static_cast<double>(value));

@@ -30,7 +30,7 @@ TEST(Config, ReadsEveryKindOfValue) {
   EXPECT_TRUE(*root.flag_or("on", false));
   EXPECT_EQ(*root.duration("after", 0ns, 1s), 250ms);
   EXPECT_EQ(*root.choice("rule", {"local", "vllm"}), 1u);
-  ASSERT_EQ(root.find("list")->items().size(), 3u);
+  ASSERT_EQ(root.list("list")->size(), 3u);
   EXPECT_EQ(*root.find("list")->items()[2].to_count("list", 0, 9), 3u);
   EXPECT_EQ(*root.find("block")->count("inner", 0, 9), 7u);
   EXPECT_EQ(root.find("block")->find("inner")->line(), 9);
@@ -56,6 +56,7 @@ TEST(Config, ErrorsNameFileLineKeyFoundAndExpected) {
   expect_error(root.count("a", 2, 9), "from 2 to 9");
   expect_error(root.number("b", 0, 1), "a number from 0 to 1");
   expect_error(root.text("d"), "d is a list, expected a text");
+  expect_error(root.list("a"), "line 1: a is \"1\", expected a list");
   expect_error(root.duration("e", 0s, 1s), "line 5");
   expect_error(root.duration("d", 0s, 1s), "a duration");
   expect_error(root.flag_or("f", true), "one of false, true");

@@ -156,6 +156,8 @@ TEST(Config, TheSmallestFileAndItsErrors) {
   };
   EXPECT_NE(error("workers: []\nworkerz: 1").find("unknown key \"workerz\""), std::string::npos);
   EXPECT_NE(error("listen: {port: 1}").find("workers"), std::string::npos);
+  EXPECT_NE(error("workers: {decode: jsq}").find("workers is a mapping, expected a list"), std::string::npos);
+  EXPECT_TRUE(read_config("workers: []", "g.yaml"));  // they may come by POST /admin/workers
   EXPECT_NE(error("workers:\n- {name: a, url: 'ftp://x'}").find("http://HOST:PORT"), std::string::npos);
   EXPECT_NE(error("workers:\n- {name: a, url: 'http://a:1', role: decode}").find("protocol"),
             std::string::npos);
