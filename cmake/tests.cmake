@@ -9,7 +9,7 @@ file(GLOB _support CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/support/*.cpp)
 target_sources(moesaic_test_support PRIVATE ${_support})
 target_include_directories(moesaic_test_support PUBLIC ${CMAKE_SOURCE_DIR}/tests)
 target_link_libraries(moesaic_test_support
-  PUBLIC GTest::gtest rapidcheck rapidcheck_gtest moesaic_io fmt::fmt PRIVATE moesaic_warnings)
+  PUBLIC GTest::gtest rapidcheck rapidcheck_gtest moesaic_io fmt::fmt PRIVATE moesaic_warnings OpenSSL::Crypto)
 target_precompile_headers(moesaic_test_support PUBLIC
   <gtest/gtest.h> <rapidcheck.h> <rapidcheck/gtest.h> <string> <vector>)
 

@@ -23,10 +23,12 @@ Status emulate(Context& context, const std::string& path) {
   net::Loop loop;
   const std::string name = config.engine_id, address = config.address;
   const std::string role(to_string(config.role));
+  const bool tls = !config.certificate.empty();
   MOESAIC_ASSIGN(const std::unique_ptr<emulator::Worker> worker,
                  emulator::Worker::start(loop, std::move(config), recording ? &*recording : nullptr));
   loop.on_signals({SIGTERM, SIGINT}, [&loop](int) { loop.stop(); });
-  fmt::print("{}: emulated {} engine on http://{}:{}\n", name, role, address, worker->port());
+  fmt::print("{}: emulated {} engine on {}://{}:{}\n", name, role, tls ? "https" : "http", address,
+             worker->port());
   std::fflush(stdout);
   loop.run();
   loop.drop_tasks();  // requests that still run refer to the worker

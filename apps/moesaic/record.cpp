@@ -107,19 +107,22 @@ struct Session {
 };
 
 Status run(Context& context, const Arguments& arguments) {
-  std::string host;
-  std::uint16_t port = 0;
-  MOESAIC_TRY(gateway::parse_url(arguments.url, host, port));
+  gateway::WorkerSpec engine;
+  bool tls = false;
+  MOESAIC_TRY(gateway::parse_url(arguments.url, engine.host, engine.port, tls));
+  if (tls) engine.tls.emplace();
+  MOESAIC_ASSIGN(std::optional<net::TlsPeer> peer, gateway::tls_peer(engine));
   MOESAIC_TRY(refuse_existing(context, arguments.output, arguments.force));
   ingest::ImportOptions options;
   if (!arguments.model.empty()) {
     MOESAIC_ASSIGN(options.shape, model_shape(context, arguments.model));
   }
   net::Loop loop;
-  Session session{.context = context,
-                  .arguments = arguments,
-                  .loop = loop,
-                  .pool = net::HttpPool(loop, host, port, net::ClientOptions{})};
+  Session session{
+      .context = context,
+      .arguments = arguments,
+      .loop = loop,
+      .pool = net::HttpPool(loop, engine.host, engine.port, net::ClientOptions{}, std::move(peer))};
   loop.on_signals({SIGINT, SIGTERM}, [&session](int) { session.enough.set(); });
   loop.spawn(session.run());
   loop.run();
@@ -142,7 +145,9 @@ void add_record(CLI::App& app, Context& context) {
   CLI::App* command =
       app.add_subcommand("record", "Record an SGLang engine's expert distribution into a trace store");
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("url", arguments->url, "The engine, http://HOST:PORT")->required()->type_name("URL");
+  command->add_option("url", arguments->url, "The engine, http://HOST:PORT or https")
+      ->required()
+      ->type_name("URL");
   command
       ->add_option("--folder", arguments->folder,
                    "Where the engine dumps (SGLANG_EXPERT_DISTRIBUTION_RECORDER_DIR), seen from here")

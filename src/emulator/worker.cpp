@@ -36,8 +36,11 @@ Result<std::unique_ptr<Worker>> Worker::start(net::Loop& loop, WorkerConfig conf
     if (!worker->log_) return environment_error(fmt::format("{}: cannot be appended to", log));
     std::setvbuf(worker->log_.get(), nullptr, _IOLBF, 1 << 14);  // who is killed has told what it did
   }
+  if (!worker->config_.certificate.empty()) {
+    MOESAIC_ASSIGN(worker->tls_, net::TlsContext::server(worker->config_.certificate, worker->config_.key));
+  }
   worker->server_ = std::make_unique<net::HttpServer>(
-      loop, std::move(listener), worker->limits_, nullptr,
+      loop, std::move(listener), worker->limits_, worker->tls_ ? &*worker->tls_ : nullptr,
       [self = worker.get()](Exchange& exchange) { return self->handle(exchange); },
       [](int status, const std::string& message) { return error_answer(status, message); });
   worker->server_->start();

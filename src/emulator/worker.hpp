@@ -18,6 +18,7 @@
 #include "emulator/worker_config.hpp"
 #include "net/http_client.hpp"
 #include "net/http_server.hpp"
+#include "net/tls.hpp"
 #include "simulate/recording.hpp"
 
 namespace moesaic::emulator {
@@ -35,7 +36,7 @@ class Worker {
   };
 
   /// Starts listening; serves while the loop runs. `recording` may be nullptr. Loop and recording outlive
-  /// this. Errors: the address cannot be bound, the log not be written.
+  /// this. Errors: the address cannot be bound, the log not be written, the certificate not be read.
   static Result<std::unique_ptr<Worker>> start(net::Loop& loop, WorkerConfig config,
                                                const simulate::Recording* recording);
   ~Worker();
@@ -107,6 +108,7 @@ class Worker {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
   std::unique_ptr<std::FILE, CloseFile> log_;
+  std::optional<net::TlsContext> tls_;
   std::unique_ptr<net::HttpServer> server_;  ///< last: its handler uses the rest
 };
 

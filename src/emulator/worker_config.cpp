@@ -34,6 +34,8 @@ Result<WorkerConfig> read_worker_config(std::string_view yaml, const std::string
   MOESAIC_ASSIGN(const ConfigNode root, parse_config(yaml, where));
   MOESAIC_TRY(root.check_keys({"address",
                                "port",
+                               "certificate",
+                               "key",
                                "role",
                                "handoff",
                                "model",
@@ -56,6 +58,11 @@ Result<WorkerConfig> read_worker_config(std::string_view yaml, const std::string
   MOESAIC_ASSIGN(config.address, root.text_or("address", config.address));
   MOESAIC_ASSIGN(const std::uint64_t port, root.count_or("port", 0, 0, 65'535));
   config.port = static_cast<std::uint16_t>(port);
+  MOESAIC_ASSIGN(config.certificate, root.text_or("certificate", ""));
+  MOESAIC_ASSIGN(config.key, root.text_or("key", ""));
+  if (config.certificate.empty() != config.key.empty()) {
+    return bad_input(fmt::format("{}: expected certificate and key together, or neither", root.place()));
+  }
   MOESAIC_ASSIGN(config.role, protocol::read_role(root, "role"));
   MOESAIC_ASSIGN(config.handoff, protocol::read_handoff(root, "handoff"));
   if ((config.role == Role::kPlain) != (config.handoff == protocol::Handoff::kNone)) {

@@ -17,7 +17,8 @@ using protocol::Role;
 
 struct WorkerConfig {
   std::string address = "127.0.0.1";
-  std::uint16_t port = 0;  ///< 0: any free one
+  std::uint16_t port = 0;            ///< 0: any free one
+  std::string certificate{}, key{};  ///< PEM files for TLS; both or none
   Role role = Role::kPlain;
   /// How prompts arrive from, or leave for, the other role. kNone for role plain.
   protocol::Handoff handoff = protocol::Handoff::kNone;

@@ -111,7 +111,7 @@ Admin::Answer Admin::workers() const {
   for (const auto& backend : state.workers->all()) {
     Json entry;
     entry["name"] = backend->spec.name;
-    entry["url"] = fmt::format("http://{}", backend->pool->host_header());
+    entry["url"] = backend->pool->url();
     entry["role"] = to_string(backend->spec.role);
     entry["ranks"] = backend->spec.ranks;
     entry["state"] = to_string(backend->state.is(now));

@@ -44,15 +44,35 @@ Status read_listen(const ConfigNode& node, ListenSpec& out) {
   return {};
 }
 
+Status read_worker_tls(const ConfigNode& node, WorkerSpec& worker) {
+  MOESAIC_TRY(node.check_keys({"ca_file", "name", "verify"}));
+  if (!worker.tls) {
+    return bad_input(fmt::format("{}: tls is for https: expected a url https://HOST:PORT", node.place()));
+  }
+  MOESAIC_ASSIGN(worker.tls->ca_file, node.text_or("ca_file", ""));
+  MOESAIC_ASSIGN(worker.tls->name, node.text_or("name", ""));
+  MOESAIC_ASSIGN(worker.tls->verify, node.flag_or("verify", true));
+  if (!worker.tls->verify && !worker.tls->ca_file.empty()) {
+    return bad_input(
+        fmt::format("{}: ca_file says whom to trust and verify: false to trust everybody: "
+                    "expected one of them",
+                    node.place()));
+  }
+  return {};
+}
+
 Result<WorkerSpec> read_worker(const ConfigNode& node, Handoff handoff) {
-  MOESAIC_TRY(node.check_keys({"name", "url", "role", "ranks", "rank_by", "max_running", "kv_tokens",
+  MOESAIC_TRY(node.check_keys({"name", "url", "tls", "role", "ranks", "rank_by", "max_running", "kv_tokens",
                                "bootstrap_port", "engine_id", "bootstrap_address", "home"}));
   WorkerSpec worker;
   MOESAIC_ASSIGN(worker.name, node.text("name"));
   MOESAIC_ASSIGN(const std::string url, node.text("url"));
-  if (const Status fine = parse_url(url, worker.host, worker.port); !fine) {
+  bool tls = false;
+  if (const Status fine = parse_url(url, worker.host, worker.port, tls); !fine) {
     return bad_input(fmt::format("{}: {}", node.place(), fine.error().message));
   }
+  if (tls) worker.tls.emplace();
+  if (const ConfigNode* block = node.find("tls")) MOESAIC_TRY(read_worker_tls(*block, worker));
   MOESAIC_ASSIGN(worker.role, protocol::read_role(node, "role"));
   MOESAIC_TRY(read_size(node, "ranks", worker.ranks, 1, 4096));
   MOESAIC_ASSIGN(const std::size_t rank_by, node.choice_or("rank_by", 0, {"header", "body"}));
@@ -142,8 +162,13 @@ Status read_shadow(const ConfigNode& node, ShadowOptions& out) {
   MOESAIC_TRY(node.check_keys({"url", "engine", "rate", "max_in_flight", "queue", "max_body_bytes",
                                "max_tokens", "timeout", "retry_after"}));
   MOESAIC_ASSIGN(const std::string url, node.text("url"));
-  if (const Status fine = parse_url(url, out.host, out.port); !fine) {
+  bool tls = false;
+  if (const Status fine = parse_url(url, out.host, out.port, tls); !fine) {
     return bad_input(fmt::format("{}: {}", node.place(), fine.error().message));
+  }
+  if (tls) {
+    return bad_input(fmt::format("{}: \"{}\": a shadow is spoken to without TLS: expected http://HOST:PORT",
+                                 node.place(), url));
   }
   MOESAIC_ASSIGN(const std::size_t engine, node.choice_or("engine", 0, {"vllm", "sglang"}));
   out.engine = static_cast<ShadowEngine>(engine);
@@ -181,13 +206,21 @@ bool is_loopback(std::string_view address) {
   return inet_pton(AF_INET6, text.c_str(), &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
 }
 
-Status parse_url(std::string_view url, std::string& host, std::uint16_t& port) {
+Result<std::optional<net::TlsPeer>> tls_peer(const WorkerSpec& worker) {
+  if (!worker.tls) return std::nullopt;
+  MOESAIC_ASSIGN(net::TlsContext context, net::TlsContext::client(worker.tls->ca_file, worker.tls->verify));
+  return net::TlsPeer{std::make_shared<const net::TlsContext>(std::move(context)),
+                      worker.tls->name.empty() ? worker.host : worker.tls->name};
+}
+
+Status parse_url(std::string_view url, std::string& host, std::uint16_t& port, bool& tls) {
   const auto wrong = [&] {
-    return bad_input(fmt::format("\"{}\": expected http://HOST:PORT", url.substr(0, 256)));
+    return bad_input(fmt::format("\"{}\": expected http://HOST:PORT, or https", url.substr(0, 256)));
   };
   std::string_view rest = url;
-  if (!rest.starts_with("http://")) return wrong();
-  rest.remove_prefix(7);
+  tls = rest.starts_with("https://");
+  if (!tls && !rest.starts_with("http://")) return wrong();
+  rest.remove_prefix(tls ? 8 : 7);
   if (rest.ends_with('/')) rest.remove_suffix(1);
   const std::size_t colon = rest.rfind(':');
   if (colon == std::string_view::npos || colon == 0) return wrong();

@@ -24,10 +24,20 @@ using protocol::Role;
 /// How a data-parallel rank is named to an engine.
 enum class RankBy { kHeader, kBody };
 
+/// TLS to a worker, for an https URL.
+struct WorkerTls {
+  std::string ca_file{};  ///< PEM; empty: the system's authorities
+  std::string name{};     ///< in its certificate; empty: the URL's host
+  bool verify = true;
+
+  bool operator==(const WorkerTls&) const = default;
+};
+
 struct WorkerSpec {
   std::string name;
   std::string host;
   std::uint16_t port = 0;
+  std::optional<WorkerTls> tls{};
   Role role = Role::kPlain;
   std::uint32_t ranks = 1;  ///< data-parallel ranks, addressed one by one when above 1
   RankBy rank_by = RankBy::kHeader;
@@ -106,8 +116,10 @@ Result<Config> read_config(std::string_view yaml, const std::string& where);
 /// An address (no name, no brackets) of 127.0.0.0/8, or ::1.
 bool is_loopback(std::string_view address);
 
-/// "http://10.0.0.1:8100" -> host and port. Errors quote the text.
-Status parse_url(std::string_view url, std::string& host, std::uint16_t& port);
+/// "https://10.0.0.1:8100" -> host, port and whether there is TLS. Errors quote the text.
+Status parse_url(std::string_view url, std::string& host, std::uint16_t& port, bool& tls);
+/// Nothing for http; else the worker's authorities, read. Errors name the file.
+Result<std::optional<net::TlsPeer>> tls_peer(const WorkerSpec& worker);
 
 /// Gives the workers that decode the homes of a plan that has `homes`: those that name none follow the worker
 /// before them. Several may serve one home. Errors (bad input): a home that nobody serves, or that the plan

@@ -253,6 +253,7 @@ Status Gateway::reload() {
                    net::TlsContext::server(fresh.listen.certificate, fresh.listen.key));
     certificates_.push_back(std::make_unique<net::TlsContext>(std::move(context)));
   }
+  for (const WorkerSpec& worker : fresh.workers) MOESAIC_TRY(tls_peer(worker));
   MOESAIC_TRY(state_.log.open(fresh.log_file));  // also the same path anew: it may have been rotated
   if (!certificates_.empty()) server_->use_tls(certificates_.back().get());
   state_.keys = std::move(keys);

@@ -23,10 +23,12 @@ Status Workers::add(WorkerSpec spec) {
     return bad_input(
         fmt::format("worker \"{}\" is there already: remove it first, or choose another name", spec.name));
   }
+  MOESAIC_ASSIGN(std::optional<net::TlsPeer> tls, tls_peer(spec));
   auto backend = std::make_shared<Backend>();
   backend->key = WorkerKey{minted_++};
-  backend->pool = std::make_unique<net::HttpPool>(loop_, spec.host, spec.port, client_);
-  backend->watch_pool = std::make_unique<net::HttpPool>(loop_, spec.host, spec.port, watching());
+  backend->pool = std::make_unique<net::HttpPool>(loop_, spec.host, spec.port, client_, tls);
+  backend->watch_pool =
+      std::make_unique<net::HttpPool>(loop_, spec.host, spec.port, watching(), std::move(tls));
   backend->spec = std::move(spec);
   all_.push_back(backend);
   loop_.spawn(watch(backend));

@@ -42,7 +42,7 @@ class Workers {
           OnLoad on_load);
   ~Workers();
 
-  /// Errors (bad input): the name is taken.
+  /// Errors (bad input): the name is taken, its authorities cannot be read.
   Status add(WorkerSpec spec);
   /// Its running requests go on. False: unknown.
   bool remove(std::string_view name);

@@ -58,6 +58,9 @@ class Connection {
   /// TLS on an accepted connection, before anything is read: false when the handshake failed. The context
   /// must outlive the connection.
   Task<bool> accept_tls(const TlsContext& context);
+  /// TLS on a connection made here, before anything is sent. Errors (environment) say why not: who answers is
+  /// not trusted, is somebody else, speaks no TLS. The context must outlive the connection.
+  Task<Status> connect_tls(const TlsPeer& peer);
 
   bool is_open() const;
   Broken broken() const;

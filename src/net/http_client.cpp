@@ -54,11 +54,12 @@ struct HttpPool::Shared {
   std::string host, host_header;
   std::uint16_t port;
   ClientOptions options;
+  std::optional<TlsPeer> tls;
   struct Idle {
     Connection connection;
     bool dead = false;
   };
-  std::list<Idle> idle;  ///< the most recently used last
+  std::list<Idle> idle{};  ///< the most recently used last
   std::size_t active = 0;
 
   void keep(const std::shared_ptr<Shared>& self, Connection connection) {
@@ -90,16 +91,21 @@ struct HttpPool::Shared {
   }
 };
 
-HttpPool::HttpPool(Loop& loop, std::string host, std::uint16_t port, const ClientOptions& options) {
+HttpPool::HttpPool(Loop& loop, std::string host, std::uint16_t port, const ClientOptions& options,
+                   std::optional<TlsPeer> tls) {
   const bool v6 = host.find(':') != std::string::npos;
   std::string header = v6 ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
-  shared_ = std::make_shared<Shared>(Shared{loop, std::move(host), std::move(header), port, options, {}, 0});
+  shared_ = std::make_shared<Shared>(
+      Shared{loop, std::move(host), std::move(header), port, options, std::move(tls)});
 }
 HttpPool::~HttpPool() = default;
 void HttpPool::use(const ClientOptions& options) { shared_->options = options; }
 const std::string& HttpPool::host_header() const { return shared_->host_header; }
 std::size_t HttpPool::idle() const { return shared_->idle.size(); }
 std::size_t HttpPool::active() const { return shared_->active; }
+std::string HttpPool::url() const {
+  return fmt::format("{}://{}", shared_->tls ? "https" : "http", shared_->host_header);
+}
 
 struct HttpCall::Impl {
   Impl(std::shared_ptr<HttpPool::Shared> the_pool, Connection a_connection)
@@ -163,9 +169,19 @@ Task<Result<HttpCall>> HttpPool::open() {
   if (std::optional<Connection> kept = shared->take()) {
     co_return HttpCall(std::make_unique<HttpCall::Impl>(shared, std::move(*kept)));
   }
+  const Nanoseconds until = shared->loop.now() + shared->options.connect_timeout;
   Result<Connection> fresh =
       co_await connect(shared->loop, shared->host, shared->port, shared->options.connect_timeout);
   if (!fresh) co_return tl::unexpected(std::move(fresh).error());
+  if (shared->tls) {
+    fresh->set_deadline(until);
+    const Status trusted = co_await fresh->connect_tls(*shared->tls);
+    if (!trusted) {
+      co_return environment_error(
+          fmt::format("{}:{}: {}", shared->host, shared->port, trusted.error().message));
+    }
+    fresh->clear_deadline();
+  }
   co_return HttpCall(std::make_unique<HttpCall::Impl>(shared, std::move(*fresh)));
 }
 

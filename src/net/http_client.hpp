@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,17 +28,21 @@ class HttpCall;
 /// Connections to one upstream. Dead ones are found when they die, not when they are needed.
 class HttpPool {
  public:
-  HttpPool(Loop& loop, std::string host, std::uint16_t port, const ClientOptions& options);
+  /// `tls`: every connection, before anything is sent.
+  HttpPool(Loop& loop, std::string host, std::uint16_t port, const ClientOptions& options,
+           std::optional<TlsPeer> tls = std::nullopt);
   ~HttpPool();
   HttpPool(const HttpPool&) = delete;
   HttpPool& operator=(const HttpPool&) = delete;
 
-  /// A call on a kept or a new connection. Errors (environment): the upstream cannot be reached; nothing was
-  /// sent.
+  /// A call on a kept or a new connection. Errors (environment): the upstream cannot be reached or is not
+  /// trusted; nothing was sent.
   Task<Result<HttpCall>> open();
   /// For connections and calls from now on.
   void use(const ClientOptions& options);
   const std::string& host_header() const;
+  /// "https://10.0.0.1:8100".
+  std::string url() const;
   std::size_t idle() const;
   /// Calls that are out.
   std::size_t active() const;

@@ -158,6 +158,13 @@ TEST(Config, TheSmallestFileAndItsErrors) {
   EXPECT_NE(error("listen: {port: 1}").find("workers"), std::string::npos);
   EXPECT_NE(error("workers: {decode: jsq}").find("workers is a mapping, expected a list"), std::string::npos);
   EXPECT_TRUE(read_config("workers: []", "g.yaml"));  // they may come by POST /admin/workers
+  EXPECT_NE(error("workers:\n- {name: a, url: 'http://x:1', tls: {name: y}}").find("https"),
+            std::string::npos);
+  EXPECT_NE(error("workers:\n- {name: a, url: 'https://x:1', tls: {ca_file: c, verify: false}}")
+                .find("one of them"),
+            std::string::npos);
+  EXPECT_NE(error("workers:\n- {name: a, url: 'https://x:1', tls: {sni: y}}").find("unknown key"),
+            std::string::npos);
   EXPECT_NE(error("workers:\n- {name: a, url: 'ftp://x'}").find("http://HOST:PORT"), std::string::npos);
   EXPECT_NE(error("workers:\n- {name: a, url: 'http://a:1', role: decode}").find("protocol"),
             std::string::npos);
@@ -193,11 +200,16 @@ TEST(Config, TheSamplesAreRead) {
 TEST(Config, UrlsOfHostsPortsAndNothingElse) {
   std::string host;
   std::uint16_t port = 0;
-  EXPECT_TRUE(parse_url("http://[::1]:80/", host, port));
+  bool tls = true;
+  EXPECT_TRUE(parse_url("http://[::1]:80/", host, port, tls));
   EXPECT_EQ(host, "::1");
-  for (const char* url : {"http://a", "http://a:0", "http://a:70000", "https://a:1", "http://:1",
+  EXPECT_FALSE(tls);
+  EXPECT_TRUE(parse_url("https://engine.example:443", host, port, tls));
+  EXPECT_EQ(host, "engine.example");
+  EXPECT_TRUE(tls);
+  for (const char* url : {"http://a", "http://a:0", "http://a:70000", "ftp://a:1", "https://a", "http://:1",
                           "http://u@a:1", "http://a:1/path", "http://a:1x"}) {
-    EXPECT_FALSE(parse_url(url, host, port)) << url;
+    EXPECT_FALSE(parse_url(url, host, port, tls)) << url;
   }
 }
 
