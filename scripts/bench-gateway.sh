@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# POSTs a second through the gateway beside nginx, to the same upstream, one thread each, interleaved pairs.
-# Needs nginx and wrk (scripts/install-packages.sh nightly).
+# POSTs a second through the gateway beside nginx, to the same upstream, one thread each, interleaved pairs; or, on any
+# machine, the instructions of a POST (user space, by callgrind). Needs nginx and wrk (scripts/install-packages.sh
+# nightly), and valgrind for the latter.
 #   scripts/bench-gateway.sh [PAIRS] [SECONDS] [CONNECTIONS]
+#   scripts/bench-gateway.sh --instructions [SECONDS] [CONNECTIONS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
+count=no
+if [ "${1:-}" = --instructions ]; then count=yes; set -- 0 "${2:-5}" "${3:-64}"; fi
 pairs=${1:-7} seconds=${2:-3} connections=${3:-64}
 work=$(mktemp -d "${TMPDIR:-/tmp}/moesaic-bench.XXXXXX")
 pids=()
@@ -16,11 +20,20 @@ trap stop EXIT
 
 # The upstream answers a completion of the usual size at once.
 answer='{"id":"cmpl-1","object":"text_completion","created":1,"model":"m","choices":[{"index":0,"text":" hello","finish_reason":"length"}],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}'
+observed() { # NAME COMMAND...: under callgrind, which begins to count when told
+  local name=$1
+  shift
+  if [ $count = yes ]; then
+    exec valgrind -q --tool=callgrind --instr-atstart=no --callgrind-out-file="$work/$name.callgrind" "$@"
+  fi
+  exec "$@"
+}
 server() { # NAME PORT LOCATION: an nginx of one worker
   mkdir -p "$work/$1"
   cat >"$work/$1.conf" <<CONF
 worker_processes 1;
 daemon off;
+$([ $count = no ] || echo 'master_process off;')
 pid $work/$1.pid;
 error_log $work/$1.log;
 events { worker_connections 4096; }
@@ -33,7 +46,7 @@ http {
   server { listen 127.0.0.1:$2; location / { $3 } }
 }
 CONF
-  nginx -c "$work/$1.conf" & pids+=($!)
+  observed "$1" nginx -c "$work/$1.conf" & pids+=($!)
 }
 server engine 18181 "default_type application/json; return 200 '$answer';"
 server proxy 18182 'proxy_pass http://engine; proxy_http_version 1.1; proxy_set_header Connection "";'
@@ -41,16 +54,16 @@ cat >"$work/gateway.yaml" <<YAML
 listen: {port: 18183}
 admin: {port: 0}
 workers: [{name: engine, url: "http://127.0.0.1:18181"}]
-health: {read_load: false}
+health: {read_load: false, timeout: 5s}
 log: none
 YAML
-build/release/bin/moesaic gateway "$work/gateway.yaml" >"$work/out" & pids+=($!)
+observed gateway build/release/bin/moesaic gateway "$work/gateway.yaml" >"$work/out" & pids+=($!)
 cat >"$work/post.lua" <<'LUA'
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.body = '{"model":"m","prompt":"' .. string.rep("word ", 100) .. '","max_tokens":16}'
 LUA
-for _ in $(seq 100); do
+for _ in $(seq 300); do
   [ "$(curl -s -o "$work/got" -w '%{http_code}' -X POST -d '{"prompt":"x"}' http://127.0.0.1:18183/v1/completions)" = 200 ] && break
   sleep 0.1
 done
@@ -59,6 +72,21 @@ for port in 18182 18183; do
   [ "$(curl -s -X POST -d '{"prompt":"x"}' http://127.0.0.1:$port/v1/completions)" = "$answer" ] ||
     { echo "port $port answers something else" >&2; exit 1; }
 done
+if [ $count = yes ]; then
+  instructions() { # NAME PORT PID
+    wrk -t1 -c"$connections" -d1s -s "$work/post.lua" "http://127.0.0.1:$2/v1/completions" >/dev/null
+    callgrind_control -i on "$3" >/dev/null
+    wrk -t1 -c"$connections" -d"${seconds}s" -s "$work/post.lua" "http://127.0.0.1:$2/v1/completions" >"$work/wrk"
+    callgrind_control -i off "$3" >/dev/null
+    kill "$3"
+    wait "$3" || true
+    awk -v name="$1" '/requests in/ {n = $1} /^(summary|totals):/ && !total {total = $2}
+      END {printf "%s: %.0f instructions a POST (%d POSTs)\n", name, total / n, n}' "$work/wrk" "$work/$1.callgrind"
+  }
+  instructions proxy 18182 "${pids[1]}"
+  instructions gateway 18183 "${pids[2]}"
+  exit
+fi
 proxy=$(pgrep -P "${pids[1]}" | head -n 1) gateway=${pids[2]}
 ticks() { awk '{print $14 + $15}' "/proc/$1/stat"; }
 # Prints POSTs a second and microseconds of the proxy's CPU time a POST: the second holds on a busy machine too.

@@ -21,10 +21,10 @@ using protocol::LegBody;
 namespace {
 
 /// What the worker gets of the client's headers, and what only the gateway says.
-std::vector<Header> worker_headers(const Flight& flight, const Backend& backend, std::uint32_t rank) {
+std::string worker_lines(const Flight& flight, const Backend& backend, std::uint32_t rank) {
   const net::HttpHead& head = flight.exchange.head();
-  std::vector<Header> headers;
-  headers.reserve(head.headers.size() + 3);
+  std::string lines;
+  lines.reserve(512);
   for (const Header& header : head.headers) {
     const auto is = [&](std::string_view name) { return net::same_name(header.name, name); };
     if (net::is_hop_by_hop(header.name) || is("x-request-id") || is("x-data-parallel-rank") ||
@@ -33,18 +33,18 @@ std::vector<Header> worker_headers(const Flight& flight, const Backend& backend,
     }
     // A key for this gateway is nothing that an engine should see.
     if (is("authorization") && !flight.state.config.keys_file.empty()) continue;
-    headers.push_back(header);
+    net::append_header(lines, header.name, header.value);
   }
-  headers.push_back({"X-Request-Id", flight.id});
-  if (backend.spec.role == Role::kPrefill) return headers;
+  net::append_header(lines, "X-Request-Id", flight.id);
+  if (backend.spec.role == Role::kPrefill) return lines;
   if (backend.spec.ranks > 1 && backend.spec.rank_by == RankBy::kHeader)
-    headers.push_back({"X-data-parallel-rank", std::to_string(rank)});
+    net::append_header(lines, "X-data-parallel-rank", std::to_string(rank));
   if (flight.home) {
-    headers.push_back({"X-SMG-Routing-Key", fmt::format("home-{}", *flight.home)});
+    net::append_header(lines, "X-SMG-Routing-Key", fmt::format("home-{}", *flight.home));
   } else if (backend.spec.ranks > 1) {
-    headers.push_back({"X-SMG-Routing-Key", fmt::format("{}-{}", backend.spec.name, rank)});
+    net::append_header(lines, "X-SMG-Routing-Key", fmt::format("{}-{}", backend.spec.name, rank));
   }
-  return headers;
+  return lines;
 }
 
 std::optional<std::uint32_t> body_rank(const Leg& leg) {
@@ -96,8 +96,8 @@ Task<std::unique_ptr<Leg>> Proxy::open_leg(Flight& flight, Role role) {
 }
 
 Task<bool> Proxy::send(Leg& leg, const LegBody& body) {
-  const std::vector<Header> headers = worker_headers(leg.flight, *leg.backend, leg.rank);
-  const bool sent = co_await leg.call.send("POST", leg.flight.path(), headers, body.pieces());
+  const std::string lines = worker_lines(leg.flight, *leg.backend, leg.rank);
+  const bool sent = co_await leg.call.send_lines("POST", leg.flight.path(), lines, body.pieces());
   co_return sent;
 }
 

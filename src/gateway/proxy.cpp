@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <random>
 
 #include "core/random.hpp"
@@ -35,7 +36,12 @@ std::uint64_t random_start() {
 Proxy::Proxy(State& state) : state_(state), process_(random_start()) {}
 
 std::string Proxy::mint_id() {
-  return fmt::format("{:016x}{:016x}", process_, splitmix64(process_ ^ ++minted_));
+  const std::array halves{process_, splitmix64(process_ ^ ++minted_)};
+  std::string id(32, '0');
+  for (std::size_t i = 0; i < id.size(); ++i) {
+    id[i] = "0123456789abcdef"[halves[i / 16] >> (60 - i % 16 * 4) & 0xF];
+  }
+  return id;
 }
 
 std::string error_body(int status, std::string_view message, std::string_view code) {
@@ -50,15 +56,15 @@ std::string error_body(int status, std::string_view message, std::string_view co
   return json.dump();
 }
 
-std::vector<Header> answer_headers(const net::HttpHead& head, const std::string& request_id) {
-  std::vector<Header> headers;
-  headers.reserve(head.headers.size() + 1);
+std::string answer_lines(const net::HttpHead& head, const std::string& request_id) {
+  std::string lines;
+  lines.reserve(256);
   for (const Header& header : head.headers) {
     if (net::is_hop_by_hop(header.name) || net::same_name(header.name, "x-request-id")) continue;
-    headers.push_back(header);
+    net::append_header(lines, header.name, header.value);
   }
-  headers.push_back({"X-Request-Id", request_id});
-  return headers;
+  net::append_header(lines, "X-Request-Id", request_id);
+  return lines;
 }
 
 Task<void> Proxy::refuse(Flight& flight, int status, std::string message, Outcome outcome,
@@ -126,8 +132,9 @@ Task<void> Proxy::run(Flight& flight) {
   flight.prompt_tokens =
       static_cast<std::uint32_t>(std::min<std::size_t>(flight.body.prompt.size() / 4 + 1, 1u << 30));
   if (state_.learning != nullptr) state_.learning->request(flight.body, flight.id);
-  flight.prefix = prefix_hash(flight.body.prompt, config.cache_block_bytes);
-  if (config.handoff == Handoff::kNone || !protocol::can_be_split(flight.body)) {
+  const bool splits = config.handoff != Handoff::kNone;
+  if (splits) flight.prefix = prefix_hash(flight.body.prompt, config.cache_block_bytes);
+  if (!splits || !protocol::can_be_split(flight.body)) {
     if (config.handoff == Handoff::kSglang) {
       co_await refuse(flight, 400,
                       "field \"n\": expected 1: several choices cannot be handed over between engines",
@@ -150,7 +157,10 @@ void Proxy::account(Flight& flight) {
   metrics.total.add(now - flight.start);
   if (flight.first_byte) metrics.first_byte.add(*flight.first_byte - flight.start);
   if (!flight.worker.empty()) {
-    ++metrics.decisions[fmt::format("{},{}", to_string(flight.reason), to_string(flight.source))];
+    std::string what(to_string(flight.reason));
+    what += ',';
+    what += to_string(flight.source);
+    ++metrics.decisions[std::move(what)];
   }
   if (!state_.log.enabled()) return;
   const auto ms = [](Nanoseconds duration) {

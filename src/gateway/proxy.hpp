@@ -54,8 +54,8 @@ class Proxy {
   // relay.cpp
   net::Task<void> answer(Flight& flight, const net::HttpHead& head, const std::string& body);
   net::Task<void> relay(Flight& flight, Leg& leg);
-  net::Task<void> relay_whole(Flight& flight, Leg& leg, std::vector<net::Header> headers);
-  net::Task<void> relay_events(Flight& flight, Leg& leg, std::vector<net::Header> headers);
+  net::Task<void> relay_whole(Flight& flight, Leg& leg, const net::HttpHead& head);
+  net::Task<void> relay_events(Flight& flight, Leg& leg, const net::HttpHead& head);
   void count_stream(const Flight& flight, std::size_t events, Nanoseconds last);
 
   State& state_;
@@ -64,7 +64,7 @@ class Proxy {
   std::uint64_t requests_ = 0, minted_ = 0;
 };
 
-/// Headers of the answer that the client gets.
-std::vector<net::Header> answer_headers(const net::HttpHead& head, const std::string& request_id);
+/// Headers of the answer that the client gets, as net::header_lines() gives them.
+std::string answer_lines(const net::HttpHead& head, const std::string& request_id);
 
 }  // namespace moesaic::gateway

@@ -10,7 +10,6 @@
 namespace moesaic::gateway {
 
 using net::CallFault;
-using net::Header;
 using net::Task;
 
 Task<void> Proxy::relay(Flight& flight, Leg& leg) {
@@ -21,12 +20,11 @@ Task<void> Proxy::relay(Flight& flight, Leg& leg) {
   }
   flight.status = head->status;
   if (head->status >= 500) state_.workers->failed(*leg.backend);
-  std::vector<Header> headers = answer_headers(*head, flight.id);
   const std::string* type = head->find("content-type");
   if (head->status == 200 && type != nullptr && type->starts_with("text/event-stream")) {
-    co_await relay_events(flight, leg, std::move(headers));
+    co_await relay_events(flight, leg, *head);
   } else {
-    co_await relay_whole(flight, leg, std::move(headers));
+    co_await relay_whole(flight, leg, *head);
   }
   // Only now: a head is cheap for a worker whose every answer breaks.
   if (flight.status < 500 && flight.outcome == Outcome::kFinished) state_.workers->succeeded(*leg.backend);
@@ -34,12 +32,12 @@ Task<void> Proxy::relay(Flight& flight, Leg& leg) {
 
 Task<void> Proxy::answer(Flight& flight, const net::HttpHead& head, const std::string& body) {
   flight.status = head.status;
-  const std::vector<Header> headers = answer_headers(head, flight.id);
-  const bool sent = co_await flight.exchange.respond(head.status, headers, body);
+  const std::string lines = answer_lines(head, flight.id);
+  const bool sent = co_await flight.exchange.respond_lines(head.status, lines, body);
   flight.outcome = sent ? Outcome::kFinished : Outcome::kClientGone;
 }
 
-Task<void> Proxy::relay_whole(Flight& flight, Leg& leg, std::vector<Header> headers) {
+Task<void> Proxy::relay_whole(Flight& flight, Leg& leg, const net::HttpHead& head) {
   net::HttpCall& call = leg.call;
   std::string held;
   bool more = true;
@@ -53,14 +51,12 @@ Task<void> Proxy::relay_whole(Flight& flight, Leg& leg, std::vector<Header> head
   }
   flight.first_byte = state_.loop.now();
   if (call.done()) {
-    const net::HttpHead* head = co_await call.head();
-    co_await answer(flight, *head, held);
+    co_await answer(flight, head, held);
     if (state_.learning != nullptr && flight.status == 200)
       state_.learning->answer(flight.body, flight.id, held);
     co_return;
   }
-  const net::HttpHead* head = co_await call.head();
-  flight.exchange.start(flight.status, headers, head->content_length);
+  flight.exchange.start_lines(flight.status, answer_lines(head, flight.id), head.content_length);
   bool sent = co_await flight.exchange.write(held);
   while (sent) {
     held.clear();
@@ -89,13 +85,13 @@ void Proxy::count_stream(const Flight& flight, std::size_t events, Nanoseconds l
   state_.metrics.recent_per_token.add(last, *each);
 }
 
-Task<void> Proxy::relay_events(Flight& flight, Leg& leg, std::vector<Header> headers) {
+Task<void> Proxy::relay_events(Flight& flight, Leg& leg, const net::HttpHead& head) {
   net::HttpCall& call = leg.call;
   net::SseSplitter splitter;
   std::string held, piece;
   bool too_large = false;
   Nanoseconds last{0};
-  flight.exchange.start(flight.status, headers, std::nullopt);
+  flight.exchange.start_lines(flight.status, answer_lines(head, flight.id), std::nullopt);
   while (true) {
     piece.clear();
     call.set_deadline(flight.until(state_.config.deadlines.between_bytes));

@@ -1,10 +1,30 @@
 #include "gateway/signature_cache.hpp"
 
+#include <cstring>
+
 #include "core/random.hpp"
 
 namespace moesaic::gateway {
+namespace {
+
+/// Eight bytes at a time: long prompts come by on every request.
+std::uint64_t hash_text(std::string_view text) {
+  std::uint64_t hash = text.size();
+  for (; text.size() >= 8; text.remove_prefix(8)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, text.data(), 8);
+    hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
+    hash ^= hash >> 32;
+  }
+  std::uint64_t rest = 0;
+  std::memcpy(&rest, text.data(), text.size());
+  return counter_hash({hash, rest});
+}
+
+}  // namespace
+
 std::uint64_t prefix_hash(std::string_view prompt, std::size_t bytes) {
-  return prompt.size() < bytes ? 0 : hash_bytes(prompt.substr(0, bytes)) | 1;
+  return prompt.size() < bytes ? 0 : hash_text(prompt.substr(0, bytes)) | 1;
 }
 
 std::vector<std::uint64_t> SignatureCache::hashes(std::string_view prompt) const {
@@ -14,14 +34,14 @@ std::vector<std::uint64_t> SignatureCache::hashes(std::string_view prompt) const
     // The last block may be short: an equal prompt finds itself whole.
     const std::string_view block = prompt.substr(0, block_bytes_);
     prompt.remove_prefix(block.size());
-    hash = counter_hash({hash, hash_bytes(block), block.size()});
+    hash = counter_hash({hash, hash_text(block)});
     out.push_back(hash);
   }
   return out;
 }
 
 std::shared_ptr<const Usage> SignatureCache::find(std::string_view prompt) {
-  if (entries_ == 0) return nullptr;
+  if (known_.empty()) return nullptr;
   const std::vector<std::uint64_t> blocks = hashes(prompt);
   for (std::size_t i = blocks.size(); i-- > 0;) {
     const auto found = known_.find(blocks[i]);

@@ -22,6 +22,12 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 using boost::system::error_code;
 
+// On the loop's own executor: one that can be any costs every operation an indirection.
+using Executor = asio::io_context::executor_type;
+using Socket = asio::basic_stream_socket<tcp, Executor>;
+using Acceptor = asio::basic_socket_acceptor<tcp, Executor>;
+using Resolver = asio::ip::basic_resolver<tcp, Executor>;
+
 constexpr std::size_t kSmallRead = 4096;
 constexpr std::size_t kLargeRead = std::size_t{64} * 1024;
 /// Input that nobody asked for yet (pipelined requests); the peer waits beyond it.
@@ -92,9 +98,9 @@ Result<TlsContext> TlsContext::client(const std::string& ca_file, bool verify) {
 
 /// Lives on while Asio holds a handler, after its Connection is gone too.
 struct Connection::Impl : std::enable_shared_from_this<Connection::Impl> {
-  using Tls = asio::ssl::stream<tcp::socket&>;
+  using Tls = asio::ssl::stream<Socket&>;
 
-  Impl(Loop& the_loop, tcp::socket a_socket) : loop(the_loop), socket(std::move(a_socket)) {
+  Impl(Loop& the_loop, Socket a_socket) : loop(the_loop), socket(std::move(a_socket)) {
     error_code ignored;
     socket.non_blocking(true, ignored);
     socket.set_option(tcp::no_delay(true), ignored);
@@ -166,7 +172,7 @@ struct Connection::Impl : std::enable_shared_from_this<Connection::Impl> {
   }
 
   Loop& loop;
-  tcp::socket socket;
+  Socket socket;
   std::unique_ptr<Tls> tls;
   std::string buffer;
   std::size_t begin = 0, end = 0, read_size = kSmallRead;
@@ -302,7 +308,7 @@ Task<void> Connection::finish() {
     co_await Awaiter{impl};
   }
   error_code ignored;
-  if (impl->socket.is_open()) impl->socket.shutdown(tcp::socket::shutdown_send, ignored);
+  if (impl->socket.is_open()) impl->socket.shutdown(Socket::shutdown_send, ignored);
 }
 
 bool Connection::is_open() const {
@@ -388,8 +394,8 @@ namespace {
 /// An attempt to connect, alive while Asio holds its handlers.
 struct Attempt {
   explicit Attempt(Loop& loop) : socket(reactor_of(loop)), resolver(reactor_of(loop)), over(loop) {}
-  tcp::socket socket;
-  tcp::resolver resolver;
+  Socket socket;
+  Resolver resolver;
   Event over;
   error_code error;
   bool late = false;
@@ -414,18 +420,17 @@ Task<Result<Connection>> connect(Loop& loop, const std::string& host, std::uint1
   if (!not_numeric) {
     attempt_connect(attempt, {tcp::endpoint(address, port)});
   } else {
-    attempt->resolver.async_resolve(
-        host, std::to_string(port),
-        [attempt](const error_code& error, const tcp::resolver::results_type& found) {
-          if (error || attempt->late) {
-            attempt->error = error;
-            attempt->over.set();
-            return;
-          }
-          std::vector<tcp::endpoint> endpoints;
-          for (const auto& entry : found) endpoints.push_back(entry.endpoint());
-          attempt_connect(attempt, std::move(endpoints));
-        });
+    attempt->resolver.async_resolve(host, std::to_string(port),
+                                    [attempt](const error_code& error, const Resolver::results_type& found) {
+                                      if (error || attempt->late) {
+                                        attempt->error = error;
+                                        attempt->over.set();
+                                        return;
+                                      }
+                                      std::vector<tcp::endpoint> endpoints;
+                                      for (const auto& entry : found) endpoints.push_back(entry.endpoint());
+                                      attempt_connect(attempt, std::move(endpoints));
+                                    });
   }
   Timer timer(loop, [attempt] {
     attempt->late = true;
@@ -448,8 +453,8 @@ Task<Result<Connection>> connect(Loop& loop, const std::string& host, std::uint1
 struct Listener::Impl {
   Impl(Loop& the_loop) : loop(the_loop), acceptor(reactor_of(the_loop)), socket(reactor_of(the_loop)) {}
   Loop& loop;
-  tcp::acceptor acceptor;
-  tcp::socket socket;
+  Acceptor acceptor;
+  Socket socket;
   error_code error;
   std::coroutine_handle<> waiter;
 };
@@ -477,7 +482,7 @@ Result<Listener> Listener::open(Loop& loop, const std::string& address, std::uin
   const tcp::endpoint endpoint(ip, port);
   impl->acceptor.open(endpoint.protocol(), error);
   if (error) return fail("open a socket");
-  impl->acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  impl->acceptor.set_option(Acceptor::reuse_address(true), error);
   impl->acceptor.bind(endpoint, error);
   if (error) return fail("bind");
   impl->acceptor.listen(4096, error);
@@ -508,8 +513,8 @@ Task<Result<Connection>> Listener::accept() {
   const Awaiter accepted{impl};
   co_await accepted;
   if (impl->error) co_return environment_error(fmt::format("cannot accept: {}", impl->error.message()));
-  tcp::socket socket = std::move(impl->socket);
-  impl->socket = tcp::socket(reactor_of(impl->loop));
+  Socket socket = std::move(impl->socket);
+  impl->socket = Socket(reactor_of(impl->loop));
   co_return Connection(std::make_shared<Connection::Impl>(impl->loop, std::move(socket)));
 }
 

@@ -57,14 +57,15 @@ struct HttpPool::Shared {
   std::optional<TlsPeer> tls;
   struct Idle {
     Connection connection;
+    HttpParser parser;
     bool dead = false;
   };
   std::list<Idle> idle{};  ///< the most recently used last
   std::size_t active = 0;
 
-  void keep(const std::shared_ptr<Shared>& self, Connection connection) {
+  void keep(const std::shared_ptr<Shared>& self, Connection connection, HttpParser parser) {
     if (idle.size() >= options.max_idle || !connection.input().empty()) return;
-    const auto place = idle.insert(idle.end(), Idle{std::move(connection), false});
+    const auto place = idle.insert(idle.end(), Idle{std::move(connection), std::move(parser), false});
     place->connection.set_deadline(loop.now() + options.max_idle_time);
     // The list's node may not die inside its own connection's callback.
     place->connection.on_close([weak = std::weak_ptr(self), place] {
@@ -77,7 +78,7 @@ struct HttpPool::Shared {
     });
   }
 
-  std::optional<Connection> take() {
+  std::optional<Idle> take() {
     while (!idle.empty()) {
       Idle entry = std::move(idle.back());
       idle.pop_back();
@@ -85,7 +86,8 @@ struct HttpPool::Shared {
         continue;
       entry.connection.on_close({});
       entry.connection.clear_deadline();
-      return std::move(entry.connection);
+      entry.parser.restart(options.parse);
+      return entry;
     }
     return std::nullopt;
   }
@@ -101,17 +103,15 @@ HttpPool::HttpPool(Loop& loop, std::string host, std::uint16_t port, const Clien
 HttpPool::~HttpPool() = default;
 void HttpPool::use(const ClientOptions& options) { shared_->options = options; }
 const std::string& HttpPool::host_header() const { return shared_->host_header; }
-std::size_t HttpPool::idle() const { return shared_->idle.size(); }
-std::size_t HttpPool::active() const { return shared_->active; }
 std::string HttpPool::url() const {
   return fmt::format("{}://{}", shared_->tls ? "https" : "http", shared_->host_header);
 }
+std::size_t HttpPool::idle() const { return shared_->idle.size(); }
+std::size_t HttpPool::active() const { return shared_->active; }
 
 struct HttpCall::Impl {
-  Impl(std::shared_ptr<HttpPool::Shared> the_pool, Connection a_connection)
-      : pool(std::move(the_pool)),
-        connection(std::move(a_connection)),
-        parser(HttpParser::Kind::kResponse, pool->options.parse) {
+  Impl(std::shared_ptr<HttpPool::Shared> the_pool, Connection a_connection, HttpParser a_parser)
+      : pool(std::move(the_pool)), connection(std::move(a_connection)), parser(std::move(a_parser)) {
     ++pool->active;
   }
   ~Impl() {
@@ -120,7 +120,7 @@ struct HttpCall::Impl {
         connection.broken() == Broken::kNot) {
       connection.clear_deadline();
       try {
-        pool->keep(pool, std::move(connection));
+        pool->keep(pool, std::move(connection), std::move(parser));
       } catch (...) {  // NOLINT(bugprone-empty-catch): a connection that is not kept closes
       }
     }
@@ -166,8 +166,9 @@ HttpCall::~HttpCall() = default;
 
 Task<Result<HttpCall>> HttpPool::open() {
   const std::shared_ptr<Shared> shared = shared_;
-  if (std::optional<Connection> kept = shared->take()) {
-    co_return HttpCall(std::make_unique<HttpCall::Impl>(shared, std::move(*kept)));
+  if (std::optional<Shared::Idle> kept = shared->take()) {
+    co_return HttpCall(
+        std::make_unique<HttpCall::Impl>(shared, std::move(kept->connection), std::move(kept->parser)));
   }
   const Nanoseconds until = shared->loop.now() + shared->options.connect_timeout;
   Result<Connection> fresh =
@@ -182,23 +183,34 @@ Task<Result<HttpCall>> HttpPool::open() {
     }
     fresh->clear_deadline();
   }
-  co_return HttpCall(std::make_unique<HttpCall::Impl>(shared, std::move(*fresh)));
+  co_return HttpCall(std::make_unique<HttpCall::Impl>(
+      shared, std::move(*fresh), HttpParser(HttpParser::Kind::kResponse, shared->options.parse)));
 }
 
 Task<bool> HttpCall::send(std::string_view method, std::string_view target, std::span<const Header> headers,
                           std::span<const std::string_view> body) {
+  const std::string lines = header_lines(headers);
+  const bool sent = co_await send_lines(method, target, lines, body);
+  co_return sent;
+}
+
+Task<bool> HttpCall::send_lines(std::string_view method, std::string_view target, std::string_view lines,
+                                std::span<const std::string_view> body) {
   std::string head;
-  head.reserve(512);
-  append_request_head(head, method, target, impl_->pool->host_header, headers);
+  head.reserve(lines.size() + target.size() + 256);
+  append_request_head(head, method, target, impl_->pool->host_header, lines);
   std::size_t length = 0;
   for (const std::string_view piece : body) length += piece.size();
   if (length > 0 || method != "GET") {
-    fmt::format_to(std::back_inserter(head), "Content-Length: {}\r\n\r\n", length);
-  } else {
+    head += "Content-Length: ";
+    append_number(head, length);
     head += "\r\n";
   }
+  head += "\r\n";
   if (method == "HEAD") impl_->parser.expect_no_body();
-  std::vector<std::string_view> pieces{head};
+  std::vector<std::string_view> pieces;
+  pieces.reserve(body.size() + 1);
+  pieces.push_back(head);
   pieces.insert(pieces.end(), body.begin(), body.end());
   const bool sent = co_await impl_->connection.write(pieces);
   if (!sent) impl_->fault = fault_of(impl_->connection.broken());
@@ -258,7 +270,7 @@ Task<Result<HttpAnswer>> fetch(Loop& loop, HttpPool& pool, std::string method, s
   }
   if (!whole) {
     co_return environment_error(
-        fmt::format("{} http://{}{}: {}", method, pool.host_header(), target, to_string(call->fault())));
+        fmt::format("{} {}{}: {}", method, pool.url(), target, to_string(call->fault())));
   }
   co_return answer;
 }

@@ -76,6 +76,9 @@ class HttpCall {
   /// fault().
   Task<bool> send(std::string_view method, std::string_view target, std::span<const Header> headers,
                   std::span<const std::string_view> body);
+  /// The same with headers as header_lines() gives them.
+  Task<bool> send_lines(std::string_view method, std::string_view target, std::string_view lines,
+                        std::span<const std::string_view> body);
   /// The answer's head; nullptr: see fault().
   Task<const HttpHead*> head();
   /// Appends what comes next of the body; false at its end or at a fault (then fault() != kNone).

@@ -1,7 +1,5 @@
 #include "net/http_message.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -10,15 +8,6 @@ namespace moesaic::net {
 namespace {
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-void append_headers(std::string& out, std::span<const Header> headers) {
-  for (const Header& header : headers) {
-    out += header.name;
-    out += ": ";
-    out += header.value;
-    out += "\r\n";
-  }
-}
 
 std::string percent_decoded(std::string_view text) {
   std::string out;
@@ -50,11 +39,29 @@ const std::string* find_header(std::span<const Header> headers, std::string_view
 }
 
 bool is_hop_by_hop(std::string_view name) {
-  static constexpr std::array<std::string_view, 11> kNames = {
-      "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te",  "trailer",
-      "upgrade",    "expect",     "transfer-encoding",  "content-length",      "host"};
-  return std::any_of(kNames.begin(), kNames.end(),
-                     [&](std::string_view known) { return same_name(known, name); });
+  // By length first: every header of every message comes here.
+  switch (name.size()) {
+    case 2:
+      return same_name(name, "te");
+    case 4:
+      return same_name(name, "host");
+    case 6:
+      return same_name(name, "expect");
+    case 7:
+      return same_name(name, "trailer") || same_name(name, "upgrade");
+    case 10:
+      return same_name(name, "connection") || same_name(name, "keep-alive");
+    case 14:
+      return same_name(name, "content-length");
+    case 17:
+      return same_name(name, "transfer-encoding");
+    case 18:
+      return same_name(name, "proxy-authenticate");
+    case 19:
+      return same_name(name, "proxy-authorization");
+    default:
+      return false;
+  }
 }
 
 std::string_view reason_phrase(int status) {
@@ -98,15 +105,41 @@ std::string_view reason_phrase(int status) {
   }
 }
 
-void append_response_head(std::string& out, int status, std::span<const Header> headers) {
-  fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\n", status, reason_phrase(status));
-  append_headers(out, headers);
+void append_header(std::string& out, std::string_view name, std::string_view value) {
+  out += name;
+  out += ": ";
+  out += value;
+  out += "\r\n";
+}
+
+std::string header_lines(std::span<const Header> headers) {
+  std::string lines;
+  for (const Header& header : headers) append_header(lines, header.name, header.value);
+  return lines;
+}
+
+void append_number(std::string& out, std::uint64_t number) {
+  std::array<char, 20> digits;
+  out.append(digits.data(), std::to_chars(digits.begin(), digits.end(), number).ptr);
+}
+
+void append_response_head(std::string& out, int status, std::string_view lines) {
+  out += "HTTP/1.1 ";
+  append_number(out, static_cast<std::uint64_t>(status));
+  out += ' ';
+  out += reason_phrase(status);
+  out += "\r\n";
+  out += lines;
 }
 
 void append_request_head(std::string& out, std::string_view method, std::string_view target,
-                         std::string_view host, std::span<const Header> headers) {
-  fmt::format_to(std::back_inserter(out), "{} {} HTTP/1.1\r\nHost: {}\r\n", method, target, host);
-  append_headers(out, headers);
+                         std::string_view host, std::string_view lines) {
+  out += method;
+  out += ' ';
+  out += target;
+  out += " HTTP/1.1\r\n";
+  append_header(out, "Host", host);
+  out += lines;
 }
 
 std::string_view path_of(std::string_view target) { return target.substr(0, target.find('?')); }

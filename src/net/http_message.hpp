@@ -36,11 +36,17 @@ bool is_hop_by_hop(std::string_view name);
 
 std::string_view reason_phrase(int status);
 
-/// "HTTP/1.1 200 OK\r\n" and the headers, each line ended, without the empty line at the end.
-void append_response_head(std::string& out, int status, std::span<const Header> headers);
-/// The same of a request. REQUIRES: method, target and headers without line breaks.
+/// "name: value\r\n". REQUIRES, here and below: nothing with line breaks.
+void append_header(std::string& out, std::string_view name, std::string_view value);
+/// Headers as they are sent, each line ended.
+std::string header_lines(std::span<const Header> headers);
+void append_number(std::string& out, std::uint64_t number);
+
+/// "HTTP/1.1 200 OK\r\n" and the headers, without the empty line at the end.
+void append_response_head(std::string& out, int status, std::string_view lines);
+/// The same of a request.
 void append_request_head(std::string& out, std::string_view method, std::string_view target,
-                         std::string_view host, std::span<const Header> headers);
+                         std::string_view host, std::string_view lines);
 
 /// "/a/b?c=d" -> "/a/b".
 std::string_view path_of(std::string_view target);

@@ -5,6 +5,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/basic_parser.hpp>
 #include <boost/beast/http/error.hpp>
+#include <optional>
 
 namespace moesaic::net {
 namespace {
@@ -70,16 +71,26 @@ class Parser final : public http::basic_parser<kIsRequest> {
 
 struct HttpParser::Impl {
   template <class F>
-  auto with(F f) const {
+  auto with(F f) {
     return request ? f(*request) : f(*response);
   }
 
-  Impl(Kind kind, const ParseLimits& limits) {
+  explicit Impl(Kind the_kind) : kind(the_kind) { collected.head.headers.reserve(kUsualHeaders); }
+
+  void restart(const ParseLimits& limits) {
+    std::vector<Header> headers = std::move(collected.head.headers);
+    headers.clear();
+    collected.head = HttpHead();
+    collected.head.headers = std::move(headers);
+    if (collected.body.capacity() > kKeptBody) std::string().swap(collected.body);
+    collected.body.clear();
+    collected.head_done = false;
     collected.max_headers = limits.headers;
+    fault = Fault::kNone;
     if (kind == Kind::kRequest) {
-      request = std::make_unique<Parser<true>>(collected);
+      request.emplace(collected);
     } else {
-      response = std::make_unique<Parser<false>>(collected);
+      response.emplace(collected);
     }
     with([&](auto& parser) {
       parser.eager(true);
@@ -96,13 +107,18 @@ struct HttpParser::Impl {
                                               request ? "request" : "response", code.message())};
   }
 
+  static constexpr std::size_t kUsualHeaders = 8, kKeptBody = 4096;
+  Kind kind;
   Collected collected;
-  std::unique_ptr<Parser<true>> request;
-  std::unique_ptr<Parser<false>> response;
+  std::optional<Parser<true>> request;
+  std::optional<Parser<false>> response;
   Fault fault = Fault::kNone;
 };
 
-HttpParser::HttpParser(Kind kind, const ParseLimits& limits) : impl_(std::make_unique<Impl>(kind, limits)) {}
+HttpParser::HttpParser(Kind kind, const ParseLimits& limits) : impl_(std::make_unique<Impl>(kind)) {
+  restart(limits);
+}
+void HttpParser::restart(const ParseLimits& limits) { impl_->restart(limits); }
 HttpParser::HttpParser(HttpParser&&) noexcept = default;
 HttpParser& HttpParser::operator=(HttpParser&&) noexcept = default;
 HttpParser::~HttpParser() = default;

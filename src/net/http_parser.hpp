@@ -26,6 +26,8 @@ class HttpParser {
   enum class Fault { kNone, kHeadTooLarge, kBodyTooLarge, kMalformed };
 
   HttpParser(Kind kind, const ParseLimits& limits);
+  /// For the next message of the connection; what head() gave is gone.
+  void restart(const ParseLimits& limits);
   HttpParser(HttpParser&&) noexcept;
   HttpParser& operator=(HttpParser&&) noexcept;
   ~HttpParser();

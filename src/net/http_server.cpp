@@ -31,21 +31,26 @@ struct HttpServer::Shared {
 
 Task<bool> Exchange::respond(int status, std::span<const Header> headers, std::string_view body) {
   start(status, headers, body.size());
-  const bool sent = co_await finish(body);
-  co_return sent;
+  return finish(body);
+}
+Task<bool> Exchange::respond_lines(int status, std::string_view lines, std::string_view body) {
+  start_lines(status, lines, body.size());
+  return finish(body);
 }
 
-void Exchange::start(int status, std::span<const Header> headers, std::optional<std::uint64_t> length) {
+void Exchange::start_lines(int status, std::string_view lines, std::optional<std::uint64_t> length) {
   MOESAIC_CHECK(!started_);
   started_ = true;
   chunked_ = !length;
   left_ = length.value_or(0);
-  pending_.reserve(512);
-  append_response_head(pending_, status, headers);
+  pending_.reserve(lines.size() + 128);
+  append_response_head(pending_, status, lines);
   if (chunked_) {
     pending_ += "Transfer-Encoding: chunked\r\n";
   } else {
-    fmt::format_to(std::back_inserter(pending_), "Content-Length: {}\r\n", *length);
+    pending_ += "Content-Length: ";
+    append_number(pending_, *length);
+    pending_ += "\r\n";
   }
   pending_ += close_ ? "Connection: close\r\n\r\n" : "\r\n";
 }
@@ -158,7 +163,8 @@ Task<void> HttpServer::serve(std::shared_ptr<Shared> shared, Connection connecti
     connection.set_deadline(shared->loop.now() + shared->limits.head_timeout);
     good = co_await connection.accept_tls(*shared->tls);
   }
-  while (good) good = co_await serve_one(shared, connection, *guest);
+  HttpParser parser(HttpParser::Kind::kRequest, shared->limits.parse);
+  while (good) good = co_await serve_one(shared, connection, *guest, parser);
   co_await connection.finish();
 }
 
@@ -168,7 +174,7 @@ Task<void> HttpServer::refuse(const std::shared_ptr<Shared>& shared, Connection&
   std::string answer;
   const std::array<Header, 2> headers{Header{"Content-Type", "application/json"},
                                       Header{"Connection", "close"}};
-  append_response_head(answer, status, headers);
+  append_response_head(answer, status, header_lines(headers));
   fmt::format_to(std::back_inserter(answer), "Content-Length: {}\r\n\r\n{}", body.size(), body);
   connection.set_deadline(shared->loop.now() + shared->limits.write_timeout);
   if (!co_await connection.write(answer)) co_return;
@@ -182,8 +188,8 @@ Task<void> HttpServer::refuse(const std::shared_ptr<Shared>& shared, Connection&
   }
 }
 
-Task<bool> HttpServer::serve_one(const std::shared_ptr<Shared>& shared, Connection& connection,
-                                 Guest& guest) {
+Task<bool> HttpServer::serve_one(const std::shared_ptr<Shared>& shared, Connection& connection, Guest& guest,
+                                 HttpParser& parser) {
   Loop& loop = shared->loop;
   const ServerLimits& limits = shared->limits;
   guest.idle = true;
@@ -193,7 +199,7 @@ Task<bool> HttpServer::serve_one(const std::shared_ptr<Shared>& shared, Connecti
     if (!co_await connection.fill()) co_return false;
   }
   guest.idle = false;
-  HttpParser parser(HttpParser::Kind::kRequest, limits.parse);
+  parser.restart(limits.parse);
   Exchange exchange(loop, connection, limits);
   connection.set_deadline(loop.now() + limits.head_timeout);
   bool in_body = false;

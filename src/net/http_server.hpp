@@ -40,8 +40,13 @@ class Exchange {
 
   /// The whole answer. False when the client went away.
   Task<bool> respond(int status, std::span<const Header> headers, std::string_view body);
+  /// The same with headers as header_lines() gives them.
+  Task<bool> respond_lines(int status, std::string_view lines, std::string_view body);
   /// Begins an answer in pieces: of `length` bytes in all, or chunked. The head leaves with the first piece.
-  void start(int status, std::span<const Header> headers, std::optional<std::uint64_t> length);
+  void start(int status, std::span<const Header> headers, std::optional<std::uint64_t> length) {
+    start_lines(status, header_lines(headers), length);
+  }
+  void start_lines(int status, std::string_view lines, std::optional<std::uint64_t> length);
   /// A piece; an empty one sends what is held back.
   Task<bool> write(std::string_view piece);
   /// A piece, and the end of the answer.
@@ -98,7 +103,8 @@ class HttpServer {
   struct Guest;
   static Task<void> accept_loop(std::shared_ptr<Shared> shared);
   static Task<void> serve(std::shared_ptr<Shared> shared, Connection connection);
-  static Task<bool> serve_one(const std::shared_ptr<Shared>& shared, Connection& connection, Guest& guest);
+  static Task<bool> serve_one(const std::shared_ptr<Shared>& shared, Connection& connection, Guest& guest,
+                              HttpParser& parser);
   static Task<void> refuse(const std::shared_ptr<Shared>& shared, Connection& connection, int status,
                            const std::string& message);
 

@@ -113,7 +113,9 @@ struct Timer::Impl : std::enable_shared_from_this<Timer::Impl> {
   }
 
   static constexpr Nanoseconds kNever = Nanoseconds::max();
-  asio::steady_timer timer;
+  asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
+                             asio::io_context::executor_type>
+      timer;
   std::function<void()> fire;
   Nanoseconds at = kNever;     ///< when to call
   Nanoseconds armed = kNever;  ///< when the reactor wakes us: never later than `at`

@@ -10,7 +10,8 @@
 namespace moesaic::net {
 
 struct Reactor {
-  boost::asio::io_context context{1};  // one thread: no locks
+  // One thread reads and writes; others may post.
+  boost::asio::io_context context{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO};
   std::optional<boost::asio::signal_set> signals;
 };
 

@@ -6,11 +6,13 @@
 #pragma once
 
 #include <coroutine>
+#include <cstddef>
 #include <exception>
 #include <optional>
 #include <utility>
 
 #include "core/result.hpp"
+#include "net/frames.hpp"
 
 namespace moesaic::net {
 
@@ -18,6 +20,9 @@ namespace detail {
 
 struct TaskPromiseBase {
   std::coroutine_handle<> continuation;
+
+  static void* operator new(std::size_t bytes) { return new_frame(bytes); }
+  static void operator delete(void* frame, std::size_t bytes) noexcept { delete_frame(frame, bytes); }
 
   struct Final {
     bool await_ready() noexcept { return false; }

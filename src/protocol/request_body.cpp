@@ -10,7 +10,7 @@ namespace {
 
 namespace ondemand = simdjson::ondemand;
 
-constexpr std::size_t kMaxMembers = 1024;
+constexpr std::size_t kMaxMembers = 1024, kUsualMembers = 16;
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
@@ -138,6 +138,8 @@ Result<RequestBody> RequestReader::read(std::string& body, Route route) {
   ondemand::object object;
   if (auto error = document.get_object().get(object)) return syntax(error);
   std::vector<const char*> keys;
+  keys.reserve(kUsualMembers);
+  out.members.reserve(kUsualMembers);
   for (auto entry : object) {
     ondemand::raw_json_string raw;
     if (auto error = entry.key().get(raw)) return syntax(error);
@@ -174,6 +176,7 @@ Result<RequestBody> RequestReader::read(std::string& body, Route route) {
 LegBody::LegBody(const RequestBody& body, std::string added, std::initializer_list<Field> without)
     : added_("{" + std::move(added)) {
   bool first = added_.size() == 1;
+  pieces_.reserve(8);
   pieces_.push_back(added_);
   for (const RequestBody::Member& member : body.members) {
     if (member.field == Field::kReserved ||
