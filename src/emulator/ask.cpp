@@ -13,6 +13,22 @@ namespace {
 
 using protocol::Route;
 
+constexpr std::uint64_t kVocabulary = 50'000;
+
+/// A list of ids stays as it is; the ids of a text are made from its hash.
+Json::Array ids_of(const Json& prompt, std::uint64_t hash, std::uint32_t tokens) {
+  Json::Array ids;
+  if (const Json::Array* list = prompt.as_array()) {
+    for (const Json& item : *list) {
+      std::uint64_t id = 0;
+      if (!item.to_uint(id)) return {};
+    }
+    return *list;
+  }
+  for (std::uint32_t i = 0; i < tokens; ++i) ids.push_back(Json(counter_hash({hash, i, 1}) % kVocabulary));
+  return ids;
+}
+
 std::uint64_t hash_of_choice(const Ask& ask, std::uint32_t choice) {
   return choice == 0 ? ask.prompt_hash : counter_hash({ask.prompt_hash, choice});
 }
@@ -132,6 +148,7 @@ std::string answer_text(std::uint64_t hash, std::uint32_t tokens) {
   for (std::uint32_t i = 0; i < tokens; ++i) text += token_text(hash, i);
   return text;
 }
+std::uint64_t first_token_id(std::uint64_t hash) { return counter_hash({hash, 0}) % kVocabulary; }
 std::uint64_t prompt_hash(const Json& prompt) { return hash_bytes(prompt.dump()); }
 
 Result<Ask> read_ask(std::string_view text, Route route, const std::string& request_id) {
@@ -187,6 +204,11 @@ Result<Ask> read_ask(std::string_view text, Route route, const std::string& requ
     ask.rank = number;
   }
   MOESAIC_TRY(read_flag(body, "return_routed_experts", ask.wants_experts));
+  MOESAIC_TRY(read_flag(body, "return_token_ids", ask.return_token_ids));
+  MOESAIC_TRY(read_flag(body, "add_special_tokens", ask.special_tokens));
+  if (ask.return_token_ids || prompt->is_array()) {
+    ask.prompt_ids = ids_of(*prompt, ask.prompt_hash, ask.prompt_tokens);
+  }
   const auto copy = [&](std::string_view field, Json& out) {
     if (const Json* value = body.find(field)) out = *value;
   };
@@ -226,7 +248,7 @@ std::string usage_chunk(const Ask& ask) {
   return json.dump();
 }
 
-std::string whole_answer(const Ask& ask, Json::Object extra) {
+std::string whole_answer(const Ask& ask, Json::Object extra, Json::Object of_choices) {
   const bool chat = ask.route == Route::kChat;
   Json json = head_of(ask, chat ? "chat.completion" : "text_completion");
   for (std::uint32_t choice = 0; choice < ask.choices; ++choice) {
@@ -246,6 +268,7 @@ std::string whole_answer(const Ask& ask, Json::Object extra) {
     } else {
       entry["text"] = text_of(ask, choice, 0, ask.max_tokens);
     }
+    for (const auto& [key, value] : of_choices) entry[key] = value;
     json["choices"].push_back(std::move(entry));
   }
   json["usage"] = usage(ask);

@@ -22,6 +22,8 @@ struct Ask {
       recorded{};  ///< a prompt that begins with "trace:<n>" names recorded request n
   std::uint32_t prompt_tokens = 0, max_tokens = 16, choices = 1;
   bool stream = false, include_usage = false, logprobs = false;
+  Json::Array prompt_ids{};  ///< the prompt as token ids, when they are asked for or were sent
+  bool return_token_ids = false, special_tokens = true;
   std::string tool{};      ///< name of the function to call; empty: answer with text
   Json::Object handoff{};  ///< kv_transfer_params; empty when absent
   Json bootstrap_host{}, bootstrap_port{}, bootstrap_room{};
@@ -37,6 +39,8 @@ Result<Ask> read_ask(std::string_view body, protocol::Route route, const std::st
 std::string token_text(std::uint64_t prompt_hash, std::uint32_t i);
 /// The whole text of `tokens` tokens.
 std::string answer_text(std::uint64_t prompt_hash, std::uint32_t tokens);
+/// The id of token 0 of the answer: what an early first token is handed over by.
+std::uint64_t first_token_id(std::uint64_t prompt_hash);
 /// The hash that the text of a prompt (a JSON string, token list or list of messages) gives.
 std::uint64_t prompt_hash(const Json& prompt);
 
@@ -44,8 +48,8 @@ std::uint64_t prompt_hash(const Json& prompt);
 std::string stream_chunk(const Ask& ask, std::uint32_t choice, std::uint32_t from, std::uint32_t to,
                          bool first, bool last);
 std::string usage_chunk(const Ask& ask);
-/// A whole answer; `extra` members are added to it.
-std::string whole_answer(const Ask& ask, Json::Object extra = {});
+/// A whole answer; `extra` members are added to it, `of_choices` to each choice.
+std::string whole_answer(const Ask& ask, Json::Object extra = {}, Json::Object of_choices = {});
 /// {"error": {...}} as engines answer.
 std::string error_answer(int status, std::string_view message);
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,8 @@ struct Offer {
   std::vector<std::uint64_t> blocks;  ///< ids of its KV blocks
   std::uint64_t prompt_hash = 0;
   std::uint32_t prompt_tokens = 0;
+  std::optional<std::uint64_t> ids_hash{};  ///< of the prompt's token ids, when the first token left early
+  std::uint32_t recorded = 0;               ///< request of the recording
 };
 
 /// Not thread-safe. Time comes with the calls.

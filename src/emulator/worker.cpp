@@ -89,8 +89,10 @@ Task<void> Worker::handle(Exchange& exchange) {
   } else if (method == "POST" && path == "/emulator/take") {
     co_await give_handoff(exchange);
   } else if (method == "POST" && path == "/v1/kv_transfer/release") {
+    co_await release(exchange);
+  } else if (method == "POST" && path == "/emulator/release") {
     const auto json = io::parse_json(exchange.body(), "the body");
-    const Json* id = json ? json->find("transfer_id") : nullptr;
+    const Json* id = json ? json->find("key") : nullptr;
     const bool released = id != nullptr && id->is_string() && handoffs_.release(*id->as_string());
     std::string body = "{}";
     if (!released) body = error_answer(404, "no such handoff");
@@ -183,11 +185,36 @@ Status Worker::check_role(const Ask& ask) const {
     if (!flag("do_remote_decode") || flag("do_remote_prefill")) {
       return bad_input("kv_transfer_params: expected do_remote_decode true and do_remote_prefill false");
     }
-    if (ask.max_tokens != 1 || ask.stream || ask.choices != 1) {
+    const bool early = flag("prefill_first");
+    if ((ask.max_tokens != 1 && !early) || ask.stream || ask.choices != 1) {
       return bad_input("a prefill for another engine: expected max_tokens 1, one choice and no stream");
+    }
+    if (early && (config_.handoff != Handoff::kEldr || ask.route != Route::kCompletions || ask.logprobs ||
+                  !ask.return_token_ids || ask.prompt_ids.empty())) {
+      return bad_input(
+          "prefill_first: expected a completion of one prompt, return_token_ids and no logprobs");
     }
   } else if (!ask.handoff.empty() && (!flag("do_remote_prefill") || flag("do_remote_decode"))) {
     return bad_input("kv_transfer_params: expected do_remote_prefill true and do_remote_decode false");
+  }
+  return config_.role == Role::kDecode ? check_first_token(ask) : Status();
+}
+
+/// What ELDR's decoder demands of a request whose first token has left already.
+Status Worker::check_first_token(const Ask& ask) const {
+  if (!ask.handoff.contains("prefill_first_token_id")) return {};
+  std::uint64_t tokens = 0;
+  const auto length = ask.handoff.find("prefill_prompt_tokens");
+  const auto continues = ask.handoff.find("prefill_continues");
+  if (config_.handoff != Handoff::kEldr || ask.route != Route::kCompletions || ask.logprobs ||
+      ask.choices != 1 || ask.special_tokens || ask.handoff.contains("prefill_first") ||
+      length == ask.handoff.end() || !length->second.to_uint(tokens) || tokens != ask.prompt_ids.size() ||
+      tokens == 0) {
+    return bad_input(
+        "prefill_first_token_id: expected the prompt as the prefiller's token ids, no special tokens added");
+  }
+  if (continues == ask.handoff.end() || !(continues->second == Json(true)) || ask.max_tokens <= 1) {
+    return bad_input("prefill_continues: expected true: a prefill that was the whole answer is not decoded");
   }
   return {};
 }

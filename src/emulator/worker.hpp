@@ -69,12 +69,15 @@ class Worker {
   Status check_rank(const net::HttpHead& head, const Ask& ask);
   Status check_fits(const Ask& ask) const;
   Status check_role(const Ask& ask) const;
+  Status check_first_token(const Ask& ask) const;
   net::Task<void> prefill(Turn& turn);
   net::Task<void> answer_prefill(Turn& turn);
   /// Fetches what the prefiller keeps; an error says why it may not be had.
-  net::Task<Status> take_handoff(const Turn& turn);
-  net::Task<Status> take_from(std::string host, std::uint16_t port, Json request, const Ask& ask,
+  net::Task<Status> take_handoff(Turn& turn);
+  net::Task<Status> take_from(std::string host, std::uint16_t port, Json request, Turn& turn,
                               std::string engine_id);
+  /// An ELDR decoder frees what a prefiller keeps for nobody.
+  net::Task<void> release(net::Exchange& exchange);
   net::Task<void> decode(Turn& turn);
   /// Puts experts into the answer, or beside it.
   Json::Object add_experts(Turn& turn) const;

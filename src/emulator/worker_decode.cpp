@@ -103,6 +103,7 @@ Task<void> Worker::decode(Turn& turn) {
   sequence.recorded = turn.recorded;
   sequence.prompt_tokens = turn.ask.prompt_tokens;
   sequence.tokens = turn.ask.max_tokens;
+  sequence.made = turn.given;
   if (turn.fault == Fault::kSlow) sequence.slowness = 10;
   if (config_.step == cost::StepTime{}) {
     sequence.made = sequence.tokens;  // an engine without a clock: for measuring what stands before it
@@ -153,7 +154,7 @@ Task<bool> Worker::stream_tokens(Turn& turn, Sequence& sequence) {
       turn.fault == Fault::kResetDuring || turn.fault == Fault::kStall || turn.fault == Fault::kEndEarly;
   const std::uint32_t stop = fails ? std::max(1u, sequence.tokens / 2) : sequence.tokens;
   exchange.start(200, event_headers(), std::nullopt);
-  std::uint32_t sent = 0;
+  std::uint32_t sent = turn.given;
   std::string piece;
   while (sent < stop) {
     while (sequence.made == sent && !turn.gone) {

@@ -53,6 +53,7 @@ Task<void> Worker::answer_prefill(Turn& turn) {
   for (std::uint32_t block = 0; block * kBlockTokens < ask.prompt_tokens; ++block) {
     offer.blocks.push_back(counter_hash({ask.prompt_hash, block}) % 1'000'000);
   }
+  offer.recorded = turn.recorded;
   Json parameters(Json::Object{});
   if (config_.handoff == Handoff::kSglang) {
     offer.key = room_key(ask);
@@ -83,6 +84,14 @@ Task<void> Worker::answer_prefill(Turn& turn) {
   if (config_.eldr_signature && config_.handoff != Handoff::kSglang) {
     parameters["eldr_sig"] = eldr_signature(ask);
   }
+  const auto wish = ask.handoff.find("prefill_first");
+  const bool early = wish != ask.handoff.end() && wish->second == Json(true);
+  if (early) {
+    offer.ids_hash = prompt_hash(Json(ask.prompt_ids));
+    parameters["prefill_first_token_id"] = first_token_id(ask.prompt_hash);
+    parameters["prefill_prompt_tokens"] = ask.prompt_ids.size();
+    parameters["prefill_continues"] = ask.max_tokens > 1;
+  }
   if (const Status offered = handoffs_.offer(std::move(offer), loop_.now()); !offered) {
     co_await fail(turn, 400, offered.error().message);
     co_return;
@@ -90,7 +99,14 @@ Task<void> Worker::answer_prefill(Turn& turn) {
   Json::Object extra;
   if (config_.handoff != Handoff::kSglang) extra["kv_transfer_params"] = std::move(parameters);
   if (turn.fault == Fault::kLostHandoff) extra.clear();
-  const bool sent = co_await turn.exchange.respond(200, json_headers(), whole_answer(ask, std::move(extra)));
+  Json::Object of_choices;
+  if (early) {
+    of_choices["token_ids"].push_back(Json(first_token_id(ask.prompt_hash)));
+    of_choices["prompt_token_ids"] = Json(ask.prompt_ids);
+    turn.ask.max_tokens = 1;  // the rest is the decoder's
+  }
+  const std::string answer = whole_answer(ask, std::move(extra), std::move(of_choices));
+  const bool sent = co_await turn.exchange.respond(200, json_headers(), answer);
   ++(sent ? stats_.finished : stats_.aborted);
 }
 
@@ -128,10 +144,45 @@ Task<void> Worker::give_handoff(net::Exchange& exchange) {
   Json answer;
   answer["prompt_hash"] = fmt::format("{:x}", offer.prompt_hash);
   answer["engine_id"] = config_.engine_id;
+  answer["recorded"] = offer.recorded;
+  if (offer.ids_hash) answer["ids_hash"] = fmt::format("{:x}", *offer.ids_hash);
   co_await exchange.respond(200, json_headers(), answer.dump());
 }
 
-Task<Status> Worker::take_handoff(const Turn& turn) {
+Task<void> Worker::release(net::Exchange& exchange) {
+  const auto body = io::parse_json(exchange.body(), "the body");
+  const auto text = [&](std::string_view name) -> std::string {
+    const Json* value = body ? body->find(name) : nullptr;
+    return value != nullptr && value->is_string() ? *value->as_string() : "";
+  };
+  const std::string key = text("transfer_id"), address = text("remote_bootstrap_addr");
+  const std::size_t colon = address.rfind(':');
+  const Json* pending = body ? body->find("do_remote_prefill") : nullptr;
+  const Json* unknown = body ? body->find("x_unknown") : nullptr;
+  if (config_.role != Role::kDecode || config_.handoff != Handoff::kEldr || pending == nullptr ||
+      !(*pending == Json(true)) || unknown == nullptr || !(*unknown == unknown_key(key)) ||
+      colon == std::string::npos) {
+    co_await exchange.respond(
+        400, json_headers(),
+        error_answer(400, "expected a decoder to be given a pending prefill's parameters"));
+    co_return;
+  }
+  const std::string host = address.substr(0, colon);
+  const auto port = static_cast<std::uint16_t>(std::strtoul(address.c_str() + colon + 1, nullptr, 10));
+  std::unique_ptr<net::HttpPool>& pool = peers_[address];
+  if (!pool) pool = std::make_unique<net::HttpPool>(loop_, host, port, net::ClientOptions{});
+  Json request;
+  request["key"] = key;
+  const Result<net::HttpAnswer> answer =
+      co_await net::fetch(loop_, *pool, "POST", "/emulator/release", json_headers(), request.dump(),
+                          std::chrono::seconds(5), 65'536);
+  const bool released = answer && answer->head.status == 200;
+  std::string said = "{\"released\":true}";
+  if (!released) said = error_answer(404, "no such handoff");
+  co_await exchange.respond(released ? 200 : 404, json_headers(), said);
+}
+
+Task<Status> Worker::take_handoff(Turn& turn) {
   const Ask& ask = turn.ask;
   Json request;
   if (config_.handoff == Handoff::kSglang) {
@@ -144,7 +195,7 @@ Task<Status> Worker::take_handoff(const Turn& turn) {
     Status taken;
     do {
       taken = co_await take_from(*ask.bootstrap_host.as_string(), static_cast<std::uint16_t>(port), request,
-                                 ask, "");
+                                 turn, "");
     } while (!taken && !turn.gone && loop_.now() < until &&
              taken.error().message.find("unknown") != std::string::npos);
     co_return taken;
@@ -186,12 +237,13 @@ Task<Status> Worker::take_handoff(const Turn& turn) {
   }
   request["key"] = key;
   Status taken =
-      co_await take_from(std::move(host), static_cast<std::uint16_t>(port), std::move(request), ask, engine);
+      co_await take_from(std::move(host), static_cast<std::uint16_t>(port), std::move(request), turn, engine);
   co_return taken;
 }
 
-Task<Status> Worker::take_from(std::string host, std::uint16_t port, Json request, const Ask& ask,
+Task<Status> Worker::take_from(std::string host, std::uint16_t port, Json request, Turn& turn,
                                std::string engine_id) {
+  Ask& ask = turn.ask;
   std::unique_ptr<net::HttpPool>& pool = peers_[fmt::format("{}:{}", host, port)];
   if (!pool) pool = std::make_unique<net::HttpPool>(loop_, host, port, net::ClientOptions{});
   const Result<net::HttpAnswer> answer =
@@ -203,13 +255,28 @@ Task<Status> Worker::take_from(std::string host, std::uint16_t port, Json reques
                                     answer->body.substr(0, 200)));
   }
   const auto json = io::parse_json(answer->body, "the prefiller");
-  const Json* hash = json ? json->find("prompt_hash") : nullptr;
+  const auto first = ask.handoff.find("prefill_first_token_id");
+  const bool early = first != ask.handoff.end();
+  const Json* hash = json ? json->find(early ? "ids_hash" : "prompt_hash") : nullptr;
   const Json* engine = json ? json->find("engine_id") : nullptr;
   if (hash == nullptr || !(*hash == Json(fmt::format("{:x}", ask.prompt_hash)))) {
     co_return bad_input("the handoff belongs to another prompt");
   }
   if (!engine_id.empty() && (engine == nullptr || !(*engine == Json(engine_id)))) {
     co_return bad_input("the handoff belongs to another engine");
+  }
+  if (early) {  // ids name the prompt, its text makes the answer
+    const Json* own = json->find("prompt_hash");
+    const std::uint64_t text =
+        own != nullptr && own->is_string() ? std::strtoull(own->as_string()->c_str(), nullptr, 16) : 0;
+    std::uint64_t recorded = 0, token = 0;
+    if (const Json* number = json->find("recorded")) static_cast<void>(number->to_uint(recorded));
+    if (!first->second.to_uint(token) || token != first_token_id(text)) {
+      co_return bad_input("prefill_first_token_id: expected the token that the prefiller gave");
+    }
+    ask.prompt_hash = text;
+    turn.recorded = static_cast<std::uint32_t>(recorded);
+    turn.given = 1;
   }
   co_return Status();
 }

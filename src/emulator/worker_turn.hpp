@@ -27,6 +27,7 @@ struct Worker::Turn {
   bool gone = false;
   Outcome outcome = Outcome::kOpen;
   std::uint32_t recorded = 0;
+  std::uint32_t given = 0;  ///< tokens that the prefiller gave already
   Sequence* sequence = nullptr;
   net::Event wake;
 

@@ -290,9 +290,9 @@ Status number_homes(std::vector<WorkerSpec>& workers, std::size_t homes) {
 
 Result<Config> read_config(std::string_view yaml, const std::string& where) {
   MOESAIC_ASSIGN(const ConfigNode root, parse_config(yaml, where));
-  MOESAIC_TRY(
-      root.check_keys({"listen", "admin", "keys_file", "protocol", "workers", "policy", "limits", "deadlines",
-                       "health", "model", "shadow", "record", "refit", "reserved_fields", "log"}));
+  MOESAIC_TRY(root.check_keys({"listen", "admin", "keys_file", "protocol", "early_first_token", "workers",
+                               "policy", "limits", "deadlines", "health", "model", "shadow", "record",
+                               "refit", "reserved_fields", "log"}));
   Config config;
   if (const ConfigNode* node = root.find("listen")) MOESAIC_TRY(read_listen(*node, config.listen));
   if (const ConfigNode* node = root.find("admin")) {
@@ -307,6 +307,11 @@ Result<Config> read_config(std::string_view yaml, const std::string& where) {
   }
   MOESAIC_ASSIGN(config.keys_file, root.text_or("keys_file", ""));
   MOESAIC_ASSIGN(config.handoff, protocol::read_handoff(root, "protocol"));
+  MOESAIC_ASSIGN(config.early_first_token, root.flag_or("early_first_token", true));
+  if (root.find("early_first_token") != nullptr && config.handoff != Handoff::kEldr) {
+    return bad_input(fmt::format("{}: early_first_token is ELDR's: expected protocol eldr beside it",
+                                 root.find("early_first_token")->place()));
+  }
   MOESAIC_ASSIGN(const std::span<const ConfigNode> workers, root.list("workers"));
   std::set<std::string> names;
   for (const ConfigNode& node : workers) {

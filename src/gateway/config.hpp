@@ -98,6 +98,7 @@ struct Config {
   RecordOptions record{};
   std::optional<RefitOptions> refit{};
   std::size_t max_in_flight = 4096;       ///< requests; more get 429
+  bool early_first_token = true;          ///< ELDR: where the request allows it
   bool refuse_reserved = false;           ///< 400 instead of taking out what only the gateway may say
   std::size_t max_event_bytes = 1 << 20;  ///< one event of a stream
   std::size_t max_held_bytes = 1 << 20;   ///< of an answer that is not a stream, held until it is whole

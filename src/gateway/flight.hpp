@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "gateway/proxy.hpp"
+#include "protocol/first_token.hpp"
 #include "protocol/request_body.hpp"
 
 namespace moesaic::gateway {
@@ -54,6 +55,7 @@ struct Flight {
   std::uint64_t prefix = 0;
   std::shared_ptr<const Usage> usage{};
   UsageSource source = UsageSource::kNone;
+  bool early = false;                  ///< the prefiller gives the first token
   bool gone = false;                   ///< the client went away
   std::vector<net::HttpCall*> live{};  ///< to be cancelled when it does
 

@@ -8,6 +8,8 @@
 #include "gateway/known_experts.hpp"
 #include "gateway/learning.hpp"
 #include "gateway/usage.hpp"
+#include "net/sse.hpp"
+#include "protocol/first_token.hpp"
 #include "protocol/handoff.hpp"
 
 namespace moesaic::gateway {
@@ -149,17 +151,24 @@ void Proxy::learn_usage(Flight& flight, const std::string& signature, const std:
   recall_usage(flight);
 }
 
-Task<bool> Proxy::prefill(Flight& flight, const std::string& transfer_id, std::string& parameters,
-                          std::shared_ptr<Backend>& prefiller) {
+/// What came of a prefill.
+struct Proxy::Prefilled {
+  std::shared_ptr<Backend> backend{};
+  std::string reply{}, parameters{};
+  protocol::FirstToken first{};
+};
+
+Task<bool> Proxy::prefill(Flight& flight, const std::string& transfer_id, Prefilled& out) {
   const Nanoseconds began = state_.loop.now();
   const std::unique_ptr<Leg> leg = co_await open_leg(flight, Role::kPrefill);
   if (!leg) co_return false;
-  prefiller = leg->backend;
+  out.backend = leg->backend;
   leg->call.set_deadline(flight.until(state_.config.deadlines.prefill));
-  const LegBody body = protocol::prefill_body(flight.body, state_.config.handoff, transfer_id);
+  const LegBody body = flight.early ? protocol::first_token_body(flight.body, transfer_id)
+                                    : protocol::prefill_body(flight.body, state_.config.handoff, transfer_id);
   co_await send(*leg, body);
   const net::HttpHead* head = co_await leg->call.head();
-  std::string reply;
+  std::string& reply = out.reply;
   bool whole = false;
   if (head != nullptr) whole = co_await leg->call.all(reply, state_.config.client.parse.body_bytes);
   state_.placer->prefill_done(flight.request, state_.loop.now());
@@ -184,48 +193,87 @@ Task<bool> Proxy::prefill(Flight& flight, const std::string& transfer_id, std::s
   }
   state_.workers->succeeded(*leg->backend);
   learn_usage(flight, read->eldr_signature, reply);
-  parameters = read->kv_transfer_params;
+  out.parameters = read->kv_transfer_params;
   co_return true;
 }
 
-void Proxy::give_up(HandoffLedger::Id handoff, const std::shared_ptr<Backend>& prefiller,
-                    const std::string& transfer_id) {
-  if (state_.config.handoff != Handoff::kEldr) {
+/// False: the request has come to its end.
+Task<bool> Proxy::give_first_token(Flight& flight, Prefilled& prefilled) {
+  Result<protocol::FirstToken> read = protocol::read_first_token(prefilled.reply);
+  if (!read) {
+    state_.workers->failed(*prefilled.backend);
+    co_await refuse(flight, 502, read.error().message, Outcome::kUpstreamError, "upstream_error");
+    co_return false;
+  }
+  prefilled.first = std::move(*read);
+  const protocol::FirstToken& first = prefilled.first;
+  std::string lines, piece;
+  net::append_header(lines, "Content-Type", "text/event-stream; charset=utf-8");
+  net::append_header(lines, "X-Request-Id", flight.id);
+  net::append_event(piece, first.event);
+  if (!first.continues && flight.body.include_usage) net::append_event(piece, first.usage_event);
+  if (!first.continues) net::append_event(piece, "[DONE]");
+  const Nanoseconds now = state_.loop.now();
+  flight.status = 200;
+  flight.first_byte = now;
+  state_.metrics.recent_first.add(now, now - flight.start);
+  flight.exchange.start_lines(200, lines, std::nullopt);
+  bool sent = false;
+  if (first.continues) {
+    sent = co_await flight.exchange.write(piece);
+  } else {
+    sent = co_await flight.exchange.finish(piece);
+    flight.outcome = sent ? Outcome::kFinished : Outcome::kClientGone;
+  }
+  co_return sent&& first.continues && !flight.gone;
+}
+
+void Proxy::give_up(const Flight& flight, HandoffLedger::Id handoff, const std::string& parameters) {
+  // ELDR's decoders free what a prefiller keeps; another one than what has just failed.
+  std::shared_ptr<Backend> decoder;
+  for (const auto& backend : state_.workers->all()) {
+    if (backend->spec.role != Role::kDecode || !backend->state.routable(state_.loop.now())) continue;
+    if (!decoder || decoder->spec.name == flight.worker) decoder = backend;
+  }
+  if (state_.config.handoff != Handoff::kEldr || !decoder) {
     state_.ledger.given_up(handoff, false);  // expires with the engine
     return;
   }
   const auto release = [](State& state, HandoffLedger::Id id, std::shared_ptr<Backend> backend,
-                          std::string transfer) -> Task<void> {
-    Json body;
-    body["transfer_id"] = transfer;
+                          std::string body) -> Task<void> {
     const std::vector<Header> headers{{"Content-Type", "application/json"}};
     const Result<net::HttpAnswer> answer =
         co_await net::fetch(state.loop, *backend->pool, "POST", "/v1/kv_transfer/release", headers,
-                            body.dump(), std::chrono::seconds(5), 1 << 20);
+                            std::move(body), std::chrono::seconds(5), 1 << 20);
     state.ledger.given_up(id, answer && answer->head.status == 200);
   };
-  state_.loop.spawn(release(state_, handoff, prefiller, transfer_id));
+  state_.loop.spawn(release(state_, handoff, std::move(decoder), parameters));
 }
 
 Task<void> Proxy::sequential(Flight& flight) {
   // Not the client's X-Request-Id: who repeats another's would name another's prompt.
   const std::string transfer_id = "xfer-" + mint_id();
-  std::string parameters;
-  std::shared_ptr<Backend> prefiller;
-  const bool prefilled = co_await prefill(flight, transfer_id, parameters, prefiller);
-  if (!prefilled) co_return;
+  flight.early = state_.config.handoff == Handoff::kEldr && state_.config.early_first_token &&
+                 protocol::can_give_first_token(flight.body);
+  Prefilled prefilled;
+  const bool good = co_await prefill(flight, transfer_id, prefilled);
+  if (!good) co_return;
   const HandoffLedger::Id handoff = state_.ledger.open();
-  bool taken = false;
-  if (!flight.gone) {
+  bool taken = false, goes_on = !flight.gone;
+  if (goes_on && flight.early) goes_on = co_await give_first_token(flight, prefilled);
+  if (goes_on) {
     const std::unique_ptr<Leg> leg = co_await open_leg(flight, Role::kDecode);
     if (leg) {
       leg->call.set_deadline(flight.until(state_.config.deadlines.first_byte));
       const LegBody body =
           state_.config.handoff == Handoff::kMooncake
-              ? protocol::mooncake_decode_body(flight.body, transfer_id,
-                                               {prefiller->spec.engine_id, prefiller->spec.bootstrap_address},
-                                               body_rank(*leg))
-              : protocol::decode_body(flight.body, parameters, body_rank(*leg));
+              ? protocol::mooncake_decode_body(
+                    flight.body, transfer_id,
+                    {prefilled.backend->spec.engine_id, prefilled.backend->spec.bootstrap_address},
+                    body_rank(*leg))
+          : flight.early
+              ? protocol::continue_body(flight.body, prefilled.first, prefilled.parameters, body_rank(*leg))
+              : protocol::decode_body(flight.body, prefilled.parameters, body_rank(*leg));
       co_await send(*leg, body);
       const net::HttpHead* head = co_await leg->call.head();
       taken = head != nullptr && head->status == 200;
@@ -233,7 +281,7 @@ Task<void> Proxy::sequential(Flight& flight) {
       co_await relay(flight, *leg);
     }
   }
-  if (!taken) give_up(handoff, prefiller, transfer_id);
+  if (!taken) give_up(flight, handoff, prefilled.parameters);
 }
 
 namespace {

@@ -9,6 +9,7 @@
 #include "core/random.hpp"
 #include "gateway/flight.hpp"
 #include "gateway/learning.hpp"
+#include "net/sse.hpp"
 
 namespace moesaic::gateway {
 
@@ -70,6 +71,14 @@ std::string answer_lines(const net::HttpHead& head, const std::string& request_i
 Task<void> Proxy::refuse(Flight& flight, int status, std::string message, Outcome outcome,
                          std::string_view code) {
   if (flight.gone) co_return;
+  if (flight.exchange.started()) {  // the first token has left: a stream can only be broken off with notice
+    flight.outcome = Outcome::kBroken;
+    flight.fault = message;
+    std::string event;
+    net::append_event(event, error_body(status, message, code));
+    if (!co_await flight.exchange.finish(event)) flight.outcome = Outcome::kClientGone;
+    co_return;
+  }
   flight.status = status;
   flight.outcome = outcome;
   flight.fault = message;

@@ -45,12 +45,12 @@ class Proxy {
   net::Task<std::unique_ptr<Leg>> open_leg(Flight& flight, Role role);
   net::Task<bool> send(Leg& leg, const protocol::LegBody& body);
   net::Task<void> report_fault(Flight& flight, Leg& leg, std::string_view which);
-  net::Task<bool> prefill(Flight& flight, const std::string& transfer_id, std::string& parameters,
-                          std::shared_ptr<Backend>& prefiller);
+  struct Prefilled;
+  net::Task<bool> prefill(Flight& flight, const std::string& transfer_id, Prefilled& out);
+  net::Task<bool> give_first_token(Flight& flight, Prefilled& prefilled);
   void recall_usage(Flight& flight);
   void learn_usage(Flight& flight, const std::string& signature, const std::string& reply);
-  void give_up(HandoffLedger::Id handoff, const std::shared_ptr<Backend>& prefiller,
-               const std::string& transfer_id);
+  void give_up(const Flight& flight, HandoffLedger::Id handoff, const std::string& parameters);
   // relay.cpp
   net::Task<void> answer(Flight& flight, const net::HttpHead& head, const std::string& body);
   net::Task<void> relay(Flight& flight, Leg& leg);

@@ -18,10 +18,16 @@ Task<void> Proxy::relay(Flight& flight, Leg& leg) {
     co_await report_fault(flight, leg, to_string(leg.backend->spec.role));
     co_return;
   }
-  flight.status = head->status;
   if (head->status >= 500) state_.workers->failed(*leg.backend);
   const std::string* type = head->find("content-type");
-  if (head->status == 200 && type != nullptr && type->starts_with("text/event-stream")) {
+  const bool events = head->status == 200 && type != nullptr && type->starts_with("text/event-stream");
+  if (flight.exchange.started() && !events) {  // after an early first token only a stream can follow
+    co_await refuse(flight, 502, fmt::format("the decode worker answered {} to a continuation", head->status),
+                    Outcome::kBroken, "stream_broken");
+    co_return;
+  }
+  flight.status = head->status;
+  if (events) {
     co_await relay_events(flight, leg, *head);
   } else {
     co_await relay_whole(flight, leg, *head);
@@ -90,8 +96,10 @@ Task<void> Proxy::relay_events(Flight& flight, Leg& leg, const net::HttpHead& he
   net::SseSplitter splitter;
   std::string held, piece;
   bool too_large = false;
-  Nanoseconds last{0};
-  flight.exchange.start_lines(flight.status, answer_lines(head, flight.id), std::nullopt);
+  bool placed = false;
+  Nanoseconds last = flight.first_byte.value_or(Nanoseconds(0));
+  if (!flight.exchange.started())
+    flight.exchange.start_lines(flight.status, answer_lines(head, flight.id), std::nullopt);
   while (true) {
     piece.clear();
     call.set_deadline(flight.until(state_.config.deadlines.between_bytes));
@@ -110,9 +118,10 @@ Task<void> Proxy::relay_events(Flight& flight, Leg& leg, const net::HttpHead& he
     if (!held.empty()) piece.insert(0, held);
     held = std::move(rest);
     const Nanoseconds now = state_.loop.now();
+    if (!placed) state_.placer->first_token(flight.request, now);
+    placed = true;
     if (!flight.first_byte) {
       flight.first_byte = now;
-      state_.placer->first_token(flight.request, now);
       state_.metrics.recent_first.add(now, now - flight.start);
     } else {
       state_.metrics.between_events.add(now - last);
@@ -125,7 +134,7 @@ Task<void> Proxy::relay_events(Flight& flight, Leg& leg, const net::HttpHead& he
   }
   if (flight.gone) co_return;
   if (splitter.saw_done() && held.empty() && !too_large) {
-    count_stream(flight, splitter.events(), last);
+    count_stream(flight, splitter.events() + (flight.early ? 1 : 0), last);
     const bool finished = co_await flight.exchange.finish(piece);
     flight.outcome = finished ? Outcome::kFinished : Outcome::kClientGone;
     co_return;

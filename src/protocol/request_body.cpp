@@ -23,11 +23,39 @@ Field field_of(std::string_view name, Route route) {
   if (name == "max_tokens") return Field::kMaxTokens;
   if (name == "max_completion_tokens") return Field::kMaxCompletionTokens;
   if (name == "min_tokens") return Field::kMinTokens;
+  if (name == "add_special_tokens" || name == "truncate_prompt_tokens") return Field::kPromptTokens;
   if (name == "kv_transfer_params" || name.starts_with("bootstrap_") ||
       name.starts_with("data_parallel_rank") || name.find("dp_rank") != std::string_view::npos) {
     return Field::kReserved;
   }
   return Field::kOther;
+}
+
+/// Fields that make an answer more than a text, or the text more than a continuation.
+bool is_more_than_text(std::string_view name) {
+  constexpr std::string_view kNames[] = {"logprobs",
+                                         "prompt_logprobs",
+                                         "echo",
+                                         "suffix",
+                                         "use_beam_search",
+                                         "prompt_embeds",
+                                         "structured_outputs",
+                                         "response_format",
+                                         "thinking_token_budget",
+                                         "tools",
+                                         "tool_choice",
+                                         "return_token_ids",
+                                         "logits_processors",
+                                         "return_tokens_as_token_ids"};
+  return name.starts_with("guided_") ||
+         std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
+
+/// Neither absent, null nor false.
+bool is_set(ondemand::value value) {
+  bool null = false, flag = true;
+  if (value.is_null().get(null) == simdjson::SUCCESS && null) return false;
+  return value.get_bool().get(flag) != simdjson::SUCCESS || flag;
 }
 
 tl::unexpected<Error> wrong(std::string_view field, std::string_view expected) {
@@ -66,8 +94,11 @@ Status read_stream_options(ondemand::value value, RequestBody& body) {
         option.value().get(inner) != simdjson::SUCCESS) {
       return wrong("stream_options", "an object or null");
     }
-    if (name == "include_usage")
+    if (name == "include_usage") {
       MOESAIC_TRY(read_flag("stream_options.include_usage", inner, body.include_usage));
+    } else {
+      body.plain_text = body.plain_text && !is_set(inner);
+    }
   }
   return {};
 }
@@ -99,8 +130,11 @@ Status read_field(Field field, std::string_view name, ondemand::value value, Req
     case Field::kReserved:
       body.reserved.emplace_back(name);
       return {};
-    case Field::kPrompt:
     case Field::kOther:
+      if (is_more_than_text(name) && is_set(value)) body.plain_text = false;
+      return {};
+    case Field::kPrompt:
+    case Field::kPromptTokens:
       return {};
   }
   return {};

@@ -27,6 +27,7 @@ enum class Field : std::uint8_t {
   kMaxTokens,
   kMaxCompletionTokens,
   kMinTokens,
+  kPromptTokens,  ///< add_special_tokens, truncate_prompt_tokens: how a prompt's text becomes tokens
   /// What only the gateway may say: kv_transfer_params, bootstrap_*, *dp_rank*, data_parallel_rank*.
   kReserved,
 };
@@ -37,7 +38,9 @@ struct RequestBody {
   std::string_view prompt{};  ///< JSON text of the prompt or the messages; empty when absent
   bool stream = false;
   bool include_usage = false;  ///< stream_options.include_usage
-  std::uint64_t choices = 1;   ///< n (or best_of, when larger)
+  /// The answer is the prompt's continuation and no more: no logprobs, echo, grammar, tools and the like.
+  bool plain_text = true;
+  std::uint64_t choices = 1;  ///< n (or best_of, when larger)
   std::optional<std::uint64_t> max_tokens{}, max_completion_tokens{}, min_tokens{};
   std::vector<std::string> reserved{};  ///< names of reserved fields that the client sent
 
