@@ -54,28 +54,32 @@ std::string span_of(const SweepOutcome& outcome, std::size_t policy, Figure figu
                                    : fmt::format("{:+.1f} to {:+.1f} %", 100 * low, 100 * high);
 }
 
-/// Whether the median falls beyond its interval at every load, rises at one, or neither.
+/// At how many loads the median falls, or rises, beyond its interval.
 Finding finding_of(const SweepOutcome& outcome, std::size_t policy) {
-  bool faster = true, slower = false;
+  std::size_t faster = 0, slower = 0;
+  const std::size_t loads = outcome.loads.size();
   for (const LoadOutcome& load : outcome.loads) {
     const Estimate change = simulate::change(policy_at(load, policy), base_of(load), &Figures::tpot_p50_ms);
-    faster = faster && change.mean + change.half < 0;
-    slower = slower || change.mean - change.half > 0;
+    faster += change.mean + change.half < 0 ? 1 : 0;
+    slower += change.mean - change.half > 0 ? 1 : 0;
   }
+  const auto at = [&](const char* what, std::size_t count) {
+    return count == loads ? std::string(what) : fmt::format("{} at {} of {} loads", what, count, loads);
+  };
   const LoadOutcome& first = outcome.loads.front();
   return {.title = first.policies[policy].name,
-          .verdict = faster   ? "faster"
-                     : slower ? "slower"
-                              : "no clear difference",
+          .verdict = slower > 0   ? at("slower", slower)
+                     : faster > 0 ? at("faster", faster)
+                                  : "no clear difference",
           .text = fmt::format(
               "Against {}: median time per output token {}, 99th percentile {}, distinct experts that "
               "a step reads {}.",
               base_of(first).name, span_of(outcome, policy, &Figures::tpot_p50_ms),
               span_of(outcome, policy, &Figures::tpot_p99_ms),
               span_of(outcome, policy, &Figures::active_experts_per_step)),
-          .mood = faster   ? Finding::Mood::kGood
-                  : slower ? Finding::Mood::kBad
-                           : Finding::Mood::kNeutral};
+          .mood = slower > 0   ? Finding::Mood::kBad
+                  : faster > 0 ? Finding::Mood::kGood
+                               : Finding::Mood::kNeutral};
 }
 
 class PageMaker {
