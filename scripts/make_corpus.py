@@ -24,9 +24,21 @@ def made_up(number, prompt, steps, layers=48, experts=128):
     return json.dumps([element(0, prompt)] + [element(1 + step, 1) for step in range(steps)], indent=4)
 
 
-def perturbed(text, number, experts=128):
-    """The file with every id moved by a fixed step below `experts`; ids stand alone on their lines."""
-    return re.sub(r"^( +)(\d+)$", lambda m: m[1] + str((int(m[2]) + number) % experts), text, flags=re.M)
+class Template:
+    """A file whose ids, which stand alone on their lines, can be moved."""
+
+    def __init__(self, text):
+        parts = re.split(r"^( +)(\d+)$", text, flags=re.M)  # text, blanks, id, text, blanks, id, ...
+        self.pieces = [text + blanks for text, blanks in zip(parts[0::3], parts[1::3] + [""])]
+        self.ids = [int(number) for number in parts[2::3]]
+
+    def moved(self, step, experts=128):
+        """Every id moved by a fixed step below `experts`."""
+        names = [str((number + step) % experts) for number in range(experts)]
+        out = [""] * (2 * len(self.ids) + 1)
+        out[0::2] = self.pieces
+        out[1::2] = [names[number % experts] for number in self.ids]
+        return "".join(out)
 
 
 def main():
@@ -44,9 +56,10 @@ def main():
     written = 0
     sources = sorted(glob.glob(os.path.join(args.source, "**", "*.json"), recursive=True)) if args.source else []
     texts = [open(path, encoding="utf-8").read() for path in sources] or [made_up(n, 25, 120) for n in range(64)]
+    templates = [Template(text) for text in texts]
     number = 0
     while written < wanted:
-        text = largest if number == 0 else perturbed(texts[number % len(texts)], number // len(texts))
+        text = largest if number == 0 else templates[number % len(texts)].moved(number // len(texts))
         folder = os.path.join(args.folder, f"part-{number // 1000:03d}")
         os.makedirs(folder, exist_ok=True)
         with open(os.path.join(folder, f"{number}.json"), "w", encoding="utf-8") as file:
