@@ -22,7 +22,7 @@ if(_sources)
   target_include_directories(moesaic-mpi PRIVATE ${CMAKE_SOURCE_DIR}/apps ${CMAKE_SOURCE_DIR}/apps/moesaic)
   target_precompile_headers(moesaic-mpi PRIVATE <CLI/CLI.hpp> <fmt/format.h>)
   target_link_libraries(moesaic-mpi PRIVATE moesaic_warnings moesaic_comm_mpi fmt::fmt CLI11::CLI11)
-  foreach(_name IN LISTS MOESAIC_MODULES)
+  foreach(_name IN ITEMS cost ingest planning profile replay report)  # and what these use
     target_link_libraries(moesaic-mpi PRIVATE moesaic_${_name})
   endforeach()
   set_target_properties(moesaic-mpi PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
