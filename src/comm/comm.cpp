@@ -32,6 +32,14 @@ class OneRank final : public Comm {
     MOESAIC_CHECK(peers.empty() || peers[0] == 0);
     return out;
   }
+  Status post(std::size_t, Bytes) override { return nobody(); }
+  Result<std::optional<Posted>> take_posted(bool wait) override {
+    if (wait) MOESAIC_TRY(nobody());
+    return std::nullopt;
+  }
+
+ private:
+  static Status nobody() { return environment_error("There is no other rank to talk to."); }
 };
 
 }  // namespace
@@ -47,6 +55,22 @@ Comm& one_rank() {
   return ranks;
 }
 
+std::vector<std::size_t> everybody(const Comm& comm) {
+  std::vector<std::size_t> ranks(comm.size());
+  std::iota(ranks.begin(), ranks.end(), std::size_t{0});
+  return ranks;
+}
+
+Status same_everywhere(Comm& comm, std::string_view mine, std::string_view what) {
+  MOESAIC_ASSIGN(const std::vector<Bytes> all, comm.all_gather(std::as_bytes(std::span(mine))));
+  for (std::size_t rank = 1; rank < all.size(); ++rank) {
+    if (all[rank] == all[0]) continue;
+    return environment_error(fmt::format(
+        "rank {} sees another {} than rank 0; give paths that hold the same on every node", rank, what));
+  }
+  return {};
+}
+
 Result<std::vector<Bytes>> gather(Comm& comm, Bytes mine, std::size_t root) {
   if (comm.rank() != root) {
     const std::array<std::size_t, 1> peer{root};
@@ -55,11 +79,9 @@ Result<std::vector<Bytes>> gather(Comm& comm, Bytes mine, std::size_t root) {
     MOESAIC_TRY(comm.exchange(peer, out));
     return std::vector<Bytes>();
   }
-  std::vector<std::size_t> everybody(comm.size());
-  std::iota(everybody.begin(), everybody.end(), std::size_t{0});
   std::vector<Bytes> out(comm.size());
   out[root] = std::move(mine);
-  return comm.exchange(everybody, out);
+  return comm.exchange(everybody(comm), out);
 }
 
 Status agree(Comm& comm, const Status& mine) {

@@ -2,13 +2,16 @@
 // (comm/thread_ranks.hpp, for tests) or MPI (comm_mpi, linked by moesaic-mpi alone).
 //
 // Every rank must call the same functions in the same order. A rank that cannot go on says so in agree();
-// one that just returns leaves the others waiting. Not thread-safe: one thread of a rank communicates.
+// one that just returns leaves the others waiting. Not thread-safe: one thread of a rank communicates at a
+// time.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/result.hpp"
@@ -44,12 +47,30 @@ class Comm {
   virtual Result<std::vector<Bytes>> exchange(std::span<const std::size_t> peers,
                                               const std::vector<Bytes>& out) = 0;
 
+  /// Sends a small message that `peer` takes with take_posted(), and goes on without waiting for it.
+  virtual Status post(std::size_t peer, Bytes message) = 0;
+
+  struct Posted {
+    std::size_t from = 0;
+    Bytes message = {};
+  };
+  /// The next message that another rank has posted to this one; where there is none waits for one, or (wait
+  /// = false) returns nothing. Those of one rank come in the order in which it posted them.
+  virtual Result<std::optional<Posted>> take_posted(bool wait) = 0;
+
   /// Host name of the machine (or network namespace) this rank runs on.
   virtual std::string host() const;
 };
 
 /// One rank: collectives give back what they were given.
 Comm& one_rank();
+
+/// 0, 1, ... as `peers` of an exchange among all.
+std::vector<std::size_t> everybody(const Comm& comm);
+
+/// Collective: an environment error on all where a rank has another text than the root: "rank 2 sees another
+/// <what> than rank 0; ...".
+Status same_everywhere(Comm& comm, std::string_view mine, std::string_view what);
 
 /// Collective: every rank's bytes at `root`, in rank order; nothing elsewhere.
 Result<std::vector<Bytes>> gather(Comm& comm, Bytes mine, std::size_t root = 0);

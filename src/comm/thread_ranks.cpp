@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "core/check.hpp"
@@ -13,7 +14,8 @@ namespace {
 /// Message queues between every two ranks.
 class Mailboxes {
  public:
-  explicit Mailboxes(std::size_t ranks) : ranks_(ranks), queues_(ranks * ranks), gone_(ranks) {}
+  explicit Mailboxes(std::size_t ranks)
+      : ranks_(ranks), queues_(ranks * ranks), posted_(ranks), gone_(ranks) {}
 
   std::size_t ranks() const { return ranks_; }
 
@@ -33,6 +35,31 @@ class Mailboxes {
     return bytes;
   }
 
+  void post(std::size_t from, std::size_t to, Bytes message) {
+    const std::lock_guard lock(mutex_);
+    posted_[to].push_back({from, std::move(message)});
+    arrived_.notify_all();
+  }
+
+  Result<std::optional<Comm::Posted>> take_posted(std::size_t to, bool wait) {
+    std::unique_lock lock(mutex_);
+    std::deque<Comm::Posted>& queue = posted_[to];
+    const auto alone = [&] {
+      for (std::size_t r = 0; r < ranks_; ++r) {
+        if (r != to && !gone_[r]) return false;
+      }
+      return true;
+    };
+    if (wait) arrived_.wait(lock, [&] { return !queue.empty() || alone(); });
+    if (queue.empty()) {
+      if (wait) return environment_error("All other ranks have left the job.");
+      return std::nullopt;
+    }
+    Comm::Posted posted = std::move(queue.front());
+    queue.pop_front();
+    return posted;
+  }
+
   void leave(std::size_t rank) {
     const std::lock_guard lock(mutex_);
     gone_[rank] = true;
@@ -43,16 +70,15 @@ class Mailboxes {
   std::size_t ranks_;
   std::mutex mutex_;
   std::condition_variable arrived_;
-  std::vector<std::deque<Bytes>> queues_;  ///< [from, to]
+  std::vector<std::deque<Bytes>> queues_;         ///< [from, to]
+  std::vector<std::deque<Comm::Posted>> posted_;  ///< [to]
   std::vector<bool> gone_;
 };
 
 class ThreadRank final : public Comm {
  public:
   ThreadRank(Mailboxes& mail, std::size_t rank, std::string host)
-      : mail_(mail), rank_(rank), host_(std::move(host)) {
-    for (std::size_t r = 0; r < mail.ranks(); ++r) everybody_.push_back(r);
-  }
+      : mail_(mail), rank_(rank), host_(std::move(host)) {}
 
   std::size_t rank() const override { return rank_; }
   std::size_t size() const override { return mail_.ranks(); }
@@ -74,7 +100,7 @@ class ThreadRank final : public Comm {
     return {};
   }
   Result<std::vector<Bytes>> all_gather(std::span<const std::byte> mine) override {
-    return exchange(everybody_, std::vector<Bytes>(size(), Bytes(mine.begin(), mine.end())));
+    return exchange(everybody(*this), std::vector<Bytes>(size(), Bytes(mine.begin(), mine.end())));
   }
   Status broadcast(Bytes& bytes, std::size_t root) override {
     if (rank_ == root) {
@@ -97,12 +123,16 @@ class ThreadRank final : public Comm {
     }
     return in;
   }
+  Status post(std::size_t peer, Bytes message) override {
+    mail_.post(rank_, peer, std::move(message));
+    return {};
+  }
+  Result<std::optional<Posted>> take_posted(bool wait) override { return mail_.take_posted(rank_, wait); }
 
  private:
   Mailboxes& mail_;
   std::size_t rank_;
   std::string host_;
-  std::vector<std::size_t> everybody_;
 };
 
 }  // namespace

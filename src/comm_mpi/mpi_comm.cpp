@@ -4,8 +4,10 @@
 #include <mpi.h>
 
 #include <array>
-#include <climits>
 #include <cstdlib>
+#include <deque>
+#include <optional>
+#include <utility>
 
 #include "core/check.hpp"
 
@@ -92,16 +94,60 @@ class MpiComm final : public Comm {
         sends.push_back(request);
       }
     }
-    for (std::size_t i = 0; i < peers.size(); ++i) {
-      if (peers[i] != rank_) MOESAIC_TRY(receive(peers[i], in[i]));
+    // Whatever fails, nothing may be under way out of buffers that the caller frees.
+    Status received;
+    for (std::size_t i = 0; i < peers.size() && received; ++i) {
+      if (peers[i] != rank_) received = receive(peers[i], in[i]);
     }
-    MOESAIC_TRY(
-        check(MPI_Waitall(static_cast<int>(sends.size()), sends.data(), MPI_STATUSES_IGNORE), "MPI_Waitall"));
+    if (!received) {
+      for (MPI_Request& request : sends) MPI_Cancel(&request);
+    }
+    const Status sent =
+        check(MPI_Waitall(static_cast<int>(sends.size()), sends.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
+    MOESAIC_TRY(received);
+    MOESAIC_TRY(sent);
     return in;
   }
 
+  Status post(std::size_t peer, Bytes message) override {
+    // A message lives until MPI has sent it, which it has long before the next ones.
+    while (!sending_.empty()) {
+      int sent = 0;
+      MOESAIC_TRY(check(MPI_Test(&sending_.front().request, &sent, MPI_STATUS_IGNORE), "MPI_Test"));
+      if (sent == 0) break;
+      sending_.pop_front();
+    }
+    Sending& now = sending_.emplace_back(Sending{MPI_REQUEST_NULL, std::move(message)});
+    return check(MPI_Isend(now.message.data(), static_cast<int>(now.message.size()), MPI_BYTE,
+                           static_cast<int>(peer), kPostTag, MPI_COMM_WORLD, &now.request),
+                 "MPI_Isend");
+  }
+
+  Result<std::optional<Posted>> take_posted(bool wait) override {
+    MPI_Message message = MPI_MESSAGE_NULL;
+    MPI_Status status{};
+    int there = 1;
+    if (wait) {
+      MOESAIC_TRY(
+          check(MPI_Mprobe(MPI_ANY_SOURCE, kPostTag, MPI_COMM_WORLD, &message, &status), "MPI_Mprobe"));
+    } else {
+      MOESAIC_TRY(check(MPI_Improbe(MPI_ANY_SOURCE, kPostTag, MPI_COMM_WORLD, &there, &message, &status),
+                        "MPI_Improbe"));
+    }
+    if (there == 0) return std::nullopt;
+    int count = 0;
+    MPI_Get_count(&status, MPI_BYTE, &count);
+    Posted posted{static_cast<std::size_t>(status.MPI_SOURCE), Bytes(static_cast<std::size_t>(count))};
+    MOESAIC_TRY(check(MPI_Mrecv(posted.message.data(), count, MPI_BYTE, &message, &status), "MPI_Mrecv"));
+    return posted;
+  }
+
  private:
-  static constexpr int kTag = 1;
+  static constexpr int kTag = 1, kPostTag = 2;
+  struct Sending {
+    MPI_Request request;
+    Bytes message;
+  };
 
   /// Messages a buffer takes; the last is shorter than kPart, which tells the receiver that it is the last.
   static std::size_t parts(std::size_t size) { return size / kPart + 1; }
@@ -132,6 +178,7 @@ class MpiComm final : public Comm {
   }
 
   std::size_t rank_ = 0, size_ = 1;
+  std::deque<Sending> sending_;  ///< posted, perhaps not sent yet; the oldest first
 };
 
 }  // namespace
@@ -147,11 +194,11 @@ struct MpiJob::Impl {
 
 Result<MpiJob> MpiJob::start(int& argc, char**& argv) {
   int provided = 0;
-  if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
+  if (MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided) != MPI_SUCCESS) {
     return environment_error("MPI_Init_thread failed; start the program with mpirun or srun.");
   }
-  if (provided < MPI_THREAD_FUNNELED) {
-    return environment_error("This MPI cannot serve a program with threads (MPI_THREAD_FUNNELED).");
+  if (provided < MPI_THREAD_SERIALIZED) {
+    return environment_error("This MPI cannot serve a program with threads (MPI_THREAD_SERIALIZED).");
   }
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   return MpiJob(std::make_unique<Impl>());

@@ -42,6 +42,39 @@ TEST(OneRank, AgreesWithItselfInItsOwnWords) {
   EXPECT_EQ(no.error().message, "No.");
 }
 
+TEST(ThreadRanks, WhatIsNotTheSameEverywhereIsSaid) {
+  for (const Status& status : run_thread_ranks(3, [](Comm& comm) -> Status {
+         MOESAIC_TRY(same_everywhere(comm, "a", "plan"));
+         return same_everywhere(comm, comm.rank() == 1 ? "b" : "a", "plan");
+       })) {
+    ASSERT_FALSE(status);
+    EXPECT_EQ(status.error().kind, ErrorKind::kEnvironment);
+    EXPECT_EQ(status.error().message,
+              "rank 1 sees another plan than rank 0; give paths that hold the same on every node");
+  }
+}
+
+TEST(ThreadRanks, PostedMessagesComeInOrderAndNobodyWaitsForThem) {
+  for (const Status& status : run_thread_ranks(3, [](Comm& comm) -> Status {
+         if (!comm.is_root()) {
+           for (int i = 0; i < 5; ++i) MOESAIC_TRY(comm.post(0, bytes_of(std::to_string(i))));
+           MOESAIC_TRY(comm.barrier());
+           return {};
+         }
+         MOESAIC_TRY(comm.barrier());
+         std::vector<std::string> said(3);
+         while (true) {
+           MOESAIC_ASSIGN(const auto posted, comm.take_posted(false));
+           if (!posted) break;
+           for (const std::byte b : posted->message) said[posted->from] += static_cast<char>(b);
+         }
+         EXPECT_EQ(said, (std::vector<std::string>{"", "01234", "01234"}));
+         return {};
+       })) {
+    EXPECT_TRUE(status);
+  }
+}
+
 TEST(ThreadRanks, SumGatherAndBroadcastOverAllRanks) {
   const auto statuses = run_thread_ranks(5, [](Comm& comm) -> Status {
     for (int round = 0; round < 20; ++round) {
