@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "comm/parcel.hpp"
@@ -12,6 +13,8 @@
 
 namespace moesaic::replay {
 namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// What a rank knows of a layer when it has run.
 struct RankLayer {
@@ -187,8 +190,8 @@ class Replayer {
     }
     for (std::size_t d = 0; d < h; ++d) {
       const double error = std::abs(double{combined[at * h + d]} - expected[d]);
-      // NaN compares false: a NaN anywhere must not pass as small.
-      if (!(error <= out.max_abs_error)) out.max_abs_error = error;
+      // What is no number is as wrong as can be; NaN itself would be lost in the next comparison.
+      out.max_abs_error = std::max(out.max_abs_error, std::isnan(error) ? kInfinity : error);
       out.max_abs_reference = std::max(out.max_abs_reference, std::abs(expected[d]));
     }
     ++out.checked;
@@ -255,9 +258,7 @@ Seconds Report::seconds() const {
 }
 double Report::max_abs_error() const {
   double most = 0;
-  for (const LayerReport& layer : layers) {
-    if (!(layer.max_abs_error <= most)) most = layer.max_abs_error;
-  }
+  for (const LayerReport& layer : layers) most = std::max(most, layer.max_abs_error);
   return most;
 }
 bool Report::within_tolerance() const {

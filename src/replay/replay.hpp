@@ -40,7 +40,7 @@ struct LayerReport {
   double distinct_experts = 0;  ///< that a GPU runs in a micro-batch, mean
   double asked_experts = 0;     ///< that a GPU's own tokens of a micro-batch activate, mean of those with any
   std::int64_t rows = 0;
-  double max_abs_error = 0;      ///< of the outputs compared
+  double max_abs_error = 0;      ///< of the outputs compared; infinite where one is no number
   double max_abs_reference = 0;  ///< the largest of them
 
   /// Bytes of hidden states between nodes, and between GPUs inside nodes, both ways.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <mutex>
 #include <numeric>
 #include <optional>
@@ -19,6 +20,40 @@
 
 namespace moesaic::replay {
 namespace {
+
+/// A network that loses numbers: the last one of every message of vectors between ranks is none when it
+/// arrives.
+class Losing final : public comm::Comm {
+ public:
+  explicit Losing(comm::Comm& inner) : inner_(inner) {}
+  std::size_t rank() const override { return inner_.rank(); }
+  std::size_t size() const override { return inner_.size(); }
+  std::string host() const override { return inner_.host(); }
+  Status barrier() override { return inner_.barrier(); }
+  Status all_sum(std::span<std::int64_t> values) override { return inner_.all_sum(values); }
+  Result<std::vector<comm::Bytes>> all_gather(std::span<const std::byte> mine) override {
+    return inner_.all_gather(mine);
+  }
+  Status broadcast(comm::Bytes& bytes, std::size_t root) override { return inner_.broadcast(bytes, root); }
+  Result<std::vector<comm::Bytes>> exchange(std::span<const std::size_t> peers,
+                                            const std::vector<comm::Bytes>& out) override {
+    auto in = inner_.exchange(peers, out);
+    const float none = std::nanf("");
+    for (std::size_t i = 0; in && i < in->size(); ++i) {
+      comm::Bytes& bytes = (*in)[i];
+      if (bytes.size() < 64) continue;  // no hidden state in it
+      std::memcpy(bytes.data() + bytes.size() - sizeof none, &none, sizeof none);
+    }
+    return in;
+  }
+  Status post(std::size_t peer, comm::Bytes message) override {
+    return inner_.post(peer, std::move(message));
+  }
+  Result<std::optional<Posted>> take_posted(bool wait) override { return inner_.take_posted(wait); }
+
+ private:
+  comm::Comm& inner_;
+};
 
 /// A small model, its trace on disk, a placement with replicas at random, and homes.
 struct Case {
@@ -84,12 +119,14 @@ class World {
   const std::vector<RequestSpan>& spans() const { return spans_; }
 
   /// The report of rank 0, or the first error. Every rank must report the same.
-  Result<Report> replay(const Options& options) const {
+  Result<Report> replay(const Options& options, bool losing = false) const {
     std::vector<std::optional<Result<Report>>> reports(case_.topology.gpus());
     const auto statuses = comm::run_thread_ranks(reports.size(), [&](comm::Comm& comm) -> Status {
       MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(files_, path()));
       const ManualClock clock;
-      reports[comm.rank()] = run(*plan_, trace, spans_, options, comm, clock);
+      Losing lossy(comm);
+      comm::Comm& network = losing ? static_cast<comm::Comm&>(lossy) : comm;
+      reports[comm.rank()] = run(*plan_, trace, spans_, options, network, clock);
       return *reports[comm.rank()] ? Status() : tl::unexpected(reports[comm.rank()]->error());
     });
     for (const Status& status : statuses) MOESAIC_TRY(status);
@@ -221,6 +258,17 @@ RC_GTEST_PROP(Replay, BytesAndResultsHoldForEveryPlacementRuleModeAndWire, ()) {
   options.compute = *rc::gen::arbitrary<bool>();
   holds(c, options);
   RC_ASSERT(!::testing::Test::HasFailure());
+}
+
+TEST(Replay, AResultThatIsNoNumberIsOutsideAnyTolerance) {
+  const World world({.topology = {2, 2}});
+  for (const Mode mode : {Mode::kDedup, Mode::kPerExpert}) {
+    ASSERT_TRUE(world.replay(small(mode))->within_tolerance());
+    const auto report = world.replay(small(mode), true);
+    ASSERT_TRUE(report) << report.error().message;
+    EXPECT_FALSE(report->within_tolerance());
+    EXPECT_TRUE(std::isinf(report->max_abs_error()));
+  }
 }
 
 TEST(Replay, AMissingShardEndsEveryRankWithOneError) {
