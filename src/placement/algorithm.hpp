@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -48,7 +49,11 @@ class Demand {
 class LayerShare {
  public:
   virtual ~LayerShare() = default;
-  /// Whether this rank plans the layer.
+  /// Calls body(row) for this rank's share of `layers` rows, on the pool where there is one. Which rows those
+  /// are depends on how long others take, and results must not depend on it; later runs have the same.
+  virtual Status run(std::size_t layers, ThreadPool* pool,
+                     const std::function<Status(std::size_t row)>& body) = 0;
+  /// Whether run() gave this rank the layer.
   virtual bool mine(std::size_t row) const = 0;
   /// Adds element by element over the ranks, or hands on the error of the first that failed.
   virtual Status sum(std::span<std::int64_t> values, const Status& mine) const = 0;
@@ -67,8 +72,8 @@ struct Problem {
   /// The running placement, for algorithms that change one (swift, vllm-eplb; moesaic without replicas
   /// searches from it): same topology, layers and slots. nullptr = there is none.
   const Placement* from = nullptr;
-  ThreadPool* pool = nullptr;         ///< nullptr = on the caller
-  const LayerShare* share = nullptr;  ///< nullptr = this rank plans every layer
+  ThreadPool* pool = nullptr;   ///< nullptr = on the caller
+  LayerShare* share = nullptr;  ///< nullptr = this rank plans every layer
 };
 
 /// How good an answer is known to be.

@@ -5,14 +5,11 @@
 namespace moesaic::placement {
 
 Status each_layer(const Problem& problem, const std::function<Status(std::size_t)>& body) {
-  const auto one = [&](std::size_t row) -> Status {
-    if (problem.share != nullptr && !problem.share->mine(row)) return {};
-    return body(row);
-  };
   const std::size_t layers = problem.demand.shape().layers.size();
-  if (problem.pool != nullptr) return problem.pool->try_parallel_for(layers, one);
+  if (problem.share != nullptr) return problem.share->run(layers, problem.pool, body);
+  if (problem.pool != nullptr) return problem.pool->try_parallel_for(layers, body);
   Status status;
-  for (std::size_t row = 0; status && row < layers; ++row) status = one(row);
+  for (std::size_t row = 0; status && row < layers; ++row) status = body(row);
   return status;
 }
 

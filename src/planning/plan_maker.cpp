@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 
+#include "comm/deal.hpp"
 #include "core/version.hpp"
 #include "dispatch/dispatch.hpp"
 #include "planning/baselines.hpp"
@@ -13,18 +15,49 @@
 namespace moesaic::planning {
 namespace {
 
-/// Layers dealt out to the ranks in turn.
+/// Layers dealt out to the ranks as they get on: what a search takes is not known beforehand.
 class CommShare final : public placement::LayerShare {
  public:
   explicit CommShare(comm::Comm& comm) : comm_(comm) {}
-  bool mine(std::size_t row) const override { return row % comm_.size() == comm_.rank(); }
+  Status run(std::size_t layers, ThreadPool* pool, const std::function<Status(std::size_t)>& body) override {
+    if (dealt_) return run_mine(pool, body);
+    comm::Deal deal(comm_, layers);
+    const auto until_none_is_left = [&](std::size_t) -> Status {
+      while (true) {
+        MOESAIC_ASSIGN(const std::optional<std::size_t> row, deal.next());
+        if (!row) return {};
+        MOESAIC_TRY(body(*row));
+      }
+    };
+    const Status planned =
+        pool != nullptr ? pool->try_parallel_for(pool->threads(), until_none_is_left) : until_none_is_left(0);
+    mine_ = deal.mine();
+    dealt_ = true;
+    MOESAIC_TRY(deal.finish());
+    return planned;
+  }
+  bool mine(std::size_t row) const override { return mine_[row]; }
   Status sum(std::span<std::int64_t> values, const Status& mine) const override {
     MOESAIC_TRY(comm::agree(comm_, mine));
     return comm_.all_sum(values);
   }
 
  private:
+  Status run_mine(ThreadPool* pool, const std::function<Status(std::size_t)>& body) const {
+    std::vector<std::size_t> rows;
+    for (std::size_t row = 0; row < mine_.size(); ++row) {
+      if (mine_[row]) rows.push_back(row);
+    }
+    const auto one = [&](std::size_t i) { return body(rows[i]); };
+    if (pool != nullptr) return pool->try_parallel_for(rows.size(), one);
+    Status status;
+    for (std::size_t i = 0; status && i < rows.size(); ++i) status = one(i);
+    return status;
+  }
+
   comm::Comm& comm_;
+  bool dealt_ = false;
+  std::vector<bool> mine_;
 };
 
 placement::Problem problem_of(const placement::Demand& demand, const Topology& topology,
@@ -67,7 +100,7 @@ artifact::Plan plan_of(placement::Solution solution, const trace::Trace& trace, 
 Result<placement::Solution> place(const Split& split, const PlaceOptions& options, ThreadPool& pool) {
   MOESAIC_ASSIGN(const placement::Algorithm* const algorithm, placement::find_algorithm(options.algorithm));
   const TraceDemand demand(split.planned(), split.planned_homes().of_request, split.loads());
-  const CommShare share(*options.comm);
+  CommShare share(*options.comm);
   placement::Problem problem = problem_of(demand, split.options().topology, options, pool);
   if (options.comm->size() > 1) problem.share = &share;
   return algorithm->place(problem);

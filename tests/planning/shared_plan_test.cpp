@@ -61,10 +61,10 @@ class Store {
 
 TEST(SharedPlan, RanksThatShareTheLayersMakeThePlanOfOne) {
   const Store store;
-  for (const std::string algorithm : {"linear", "eplb", "random", "patterns", "moesaic"}) {
+  for (const placement::Algorithm* algorithm : placement::algorithms()) {
     for (const bool per_expert : {false, true}) {
       PlaceOptions options;
-      options.algorithm = algorithm;
+      options.algorithm = algorithm->name();
       options.slots_per_gpu = 3;
       options.seed = 3;
       options.per_expert = per_expert;
@@ -82,7 +82,7 @@ TEST(SharedPlan, RanksThatShareTheLayersMakeThePlanOfOne) {
         });
         for (std::size_t r = 0; r < ranks; ++r) {
           ASSERT_TRUE(statuses[r]) << statuses[r].error().message;
-          EXPECT_EQ(made[r], *alone) << algorithm << ", rank " << r << " of " << ranks;
+          EXPECT_EQ(made[r], *alone) << algorithm->name() << ", rank " << r << " of " << ranks;
         }
       }
     }
