@@ -1,43 +1,77 @@
 #include "ingest/document_batches.hpp"
 
+#include <algorithm>
+#include <span>
 #include <utility>
 
 namespace moesaic::ingest {
+namespace {
 
-Result<DocumentBatches::Round> DocumentBatches::next(comm::Comm& comm) {
+/// The rank that the middle of each batch falls to when bytes are divided evenly: ascending.
+std::vector<std::size_t> deal(std::span<const std::uint64_t> bytes, std::size_t ranks) {
+  std::uint64_t total = 0;
+  for (const std::uint64_t size : bytes) total += size;
+  std::vector<std::size_t> owners;
+  std::uint64_t before = 0;
+  for (const std::uint64_t size : bytes) {
+    const double middle = static_cast<double>(before) + static_cast<double>(size) / 2;
+    const auto share = static_cast<std::size_t>(static_cast<double>(ranks) * middle /
+                                                static_cast<double>(std::max<std::uint64_t>(1, total)));
+    owners.push_back(std::min(share, ranks - 1));
+    before += size;
+  }
+  return owners;
+}
+
+}  // namespace
+
+Result<DocumentBatches::Round> DocumentBatches::next(comm::Comm& comm, std::size_t each) {
   Round round;
-  for (std::size_t rank = 0; rank < comm.size(); ++rank) {
-    const bool mine = rank == comm.rank();
-    const std::uint64_t before = round.documents;
-    Anomalies reported = mine ? Anomalies() : context_.output.anomalies();
-    MOESAIC_ASSIGN(std::vector<ReadDocument> batch, this->batch(mine, round));
-    if (mine) {
-      round.mine = std::move(batch);
-    } else {
-      context_.output.anomalies() = std::move(reported);
+  const bool held = context_.documents.has_archives();
+  const std::size_t most = comm.size() * (held ? 1 : each);
+  std::vector<Sized> batches;
+  std::vector<std::uint64_t> bytes;
+  while (batches.size() < most) {
+    MOESAIC_ASSIGN(Sized next, take(!held || batches.size() == comm.rank()));
+    if (next.documents == 0) {
+      // Nothing more but what was passed over: it goes with the last batch, or alone.
+      if (next.batch.left_out.list().empty()) break;
+      batches.push_back(std::move(next));
+      bytes.push_back(0);
+      break;
     }
-    if (round.documents == before) break;
+    round.documents += next.documents;
+    bytes.push_back(next.bytes);
+    batches.push_back(std::move(next));
+  }
+  round.batches = batches.size();
+  const std::vector<std::size_t> owners = deal(bytes, comm.size());
+  for (std::size_t i = 0; i < batches.size(); ++i) {
+    if ((held ? i : owners[i]) == comm.rank()) {
+      round.mine.push_back(std::move(batches[i].batch));
+    } else {
+      round.bytes_of_rest += batches[i].bytes;
+    }
   }
   return round;
 }
 
-Result<std::vector<ReadDocument>> DocumentBatches::batch(bool keep, Round& round) {
+Result<DocumentBatches::Sized> DocumentBatches::take(bool keep) {
   const BatchLimits& limits = context_.options.batch;
-  std::vector<ReadDocument> out;
-  std::uint64_t documents = 0, bytes = 0;
-  while (documents < limits.documents) {
+  Sized out;
+  Anomalies reported = std::exchange(context_.output.anomalies(), {});
+  while (out.documents < limits.documents) {
     if (!pending_) {
       MOESAIC_ASSIGN(pending_, context_.documents.next());
       if (!pending_) break;
     }
-    if (documents > 0 && bytes + pending_->size > limits.bytes) break;
-    bytes += pending_->size;
-    ++documents;
-    if (keep) out.push_back({std::move(*pending_), {}});
+    if (out.documents > 0 && out.bytes + pending_->size > limits.bytes) break;
+    out.bytes += pending_->size;
+    ++out.documents;
+    if (keep) out.batch.documents.push_back({std::move(*pending_), {}});
     pending_.reset();
   }
-  round.documents += documents;
-  if (!keep) round.bytes_of_rest += bytes;
+  out.batch.left_out = std::exchange(context_.output.anomalies(), std::move(reported));
   return out;
 }
 

@@ -1,7 +1,8 @@
-// The documents of an import in bounded batches, dealt to the ranks that parse them: in each round rank r
-// has the r-th batch.
+// The documents of an import in bounded batches, dealt to the ranks that parse them: in each round every rank
+// has a run of batches, those of rank r before those of rank r + 1.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -19,6 +20,11 @@ struct ReadDocument {
   ParsedDocument parsed;
 };
 
+struct Batch {
+  std::vector<ReadDocument> documents;
+  Anomalies left_out;  ///< what was passed over on the way to its end
+};
+
 class DocumentBatches {
  public:
   /// All outlive this. Every rank walks all documents, so that what a batch holds depends neither on the
@@ -26,16 +32,22 @@ class DocumentBatches {
   explicit DocumentBatches(ImportContext& context) : context_(context) {}
 
   struct Round {
-    std::vector<ReadDocument> mine;   ///< this rank's batch; empty: there are fewer batches than ranks
+    std::vector<Batch> mine;          ///< this rank's batches; none: there are fewer than ranks
+    std::size_t batches = 0;          ///< of all ranks
     std::uint64_t documents = 0;      ///< of all ranks; 0: the end
     std::uint64_t bytes_of_rest = 0;  ///< of other ranks' documents, as Document::size says
   };
-  /// The next batch of each rank. A document larger than a batch comes alone. What is left out of a batch is
-  /// reported by the rank that has it; documents of others are let go of as they are met.
-  Result<Round> next(comm::Comm& comm);
+  /// The next batches, at most `each` a rank, dealt so that ranks have as many bytes as batches allow. A
+  /// document larger than a batch comes alone. Archives are unpacked by all ranks: then each has one batch,
+  /// and documents of others are let go of as they are met.
+  Result<Round> next(comm::Comm& comm, std::size_t each);
 
  private:
-  Result<std::vector<ReadDocument>> batch(bool keep, Round& round);
+  struct Sized {
+    Batch batch;
+    std::uint64_t bytes = 0, documents = 0;
+  };
+  Result<Sized> take(bool keep);
 
   ImportContext& context_;
   std::optional<Document> pending_;

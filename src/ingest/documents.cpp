@@ -156,6 +156,13 @@ Result<Documents> Documents::open(io::FileSystem& files, std::span<const std::st
   return Documents(std::move(impl));
 }
 
+void Documents::restart(DocumentFilter filter) {
+  impl_->at = 0;
+  impl_->given = 0;
+  impl_->filter = std::move(filter);
+  impl_->archive.reset();
+}
+
 Result<std::optional<Document>> Documents::next() {
   while (true) {
     MOESAIC_ASSIGN(std::optional<Document> document, impl_->step());
@@ -168,6 +175,11 @@ Result<std::optional<Document>> Documents::next() {
 }
 
 std::uint64_t Documents::given() const { return impl_->given; }
+
+bool Documents::has_archives() const {
+  return std::ranges::any_of(impl_->list,
+                             [](const Impl::File& file) { return io::is_archive_name(file.path); });
+}
 
 std::string Documents::digest() const {
   std::uint64_t hash = 0;

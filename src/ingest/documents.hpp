@@ -47,6 +47,9 @@ class Documents {
   Documents& operator=(Documents&&) noexcept;
   ~Documents();
 
+  /// Begins again at the first document with another filter, on the names that were walked.
+  void restart(DocumentFilter filter);
+
   /// The next document, or nothing after the last. Members of archives come loaded; files do not, so that
   /// load() can run on many threads. Errors: damaged or oversized archives, paths that leave them,
   /// a source that is itself a file which the filter does not take.
@@ -60,6 +63,8 @@ class Documents {
   Result<std::string> head(const Document& document, std::size_t bytes) const;
 
   std::uint64_t given() const;  ///< documents that next() has returned
+  /// Whether a source is an archive or holds one: then documents come loaded, and only once.
+  bool has_archives() const;
   /// A hash over names and sizes of the files behind the sources, in hex.
   std::string digest() const;
 

@@ -24,13 +24,8 @@ bool is_eldr_centroids(std::string_view head) {
          (has_key(head, "centroids") || has_key(head, "sig_dtype") || has_key(head, "sig_idf"));
 }
 
-Result<const Importer*> choose_importer(io::FileSystem& files, std::span<const std::string> sources,
-                                        const std::string& format) {
-  if (!format.empty()) {
-    if (const Importer* importer = find_importer(format)) return importer;
-    return bad_input(fmt::format("--format {}: no such format; expected one of {}", format, format_list()));
-  }
-  MOESAIC_ASSIGN(Documents documents, Documents::open(files, sources));
+/// The importer whose format the first documents are in.
+Result<const Importer*> recognise(Documents& documents, std::span<const std::string> sources) {
   std::string first;
   for (std::size_t tried = 0; tried < kDocumentsToTry; ++tried) {
     MOESAIC_ASSIGN(const std::optional<Document> document, documents.next());
@@ -52,16 +47,6 @@ Result<const Importer*> choose_importer(io::FileSystem& files, std::span<const s
       fmt::format("{}: in no format known here; name it with --format, one of {}", first, format_list()));
 }
 
-std::string fingerprint(const Importer& importer, const Documents& documents, const ImportOptions& options) {
-  std::string shape;
-  if (options.shape) {
-    shape = fmt::format("{}:{}:{}:{}:{}", options.shape->model, options.shape->model_layers,
-                        options.shape->layers.size(), options.shape->experts, options.shape->top_k);
-  }
-  return fmt::format("import/1 format={} files={} domain={} key={} axes={} shape={}", importer.name,
-                     documents.digest(), options.domain, options.domain_key, options.axes, shape);
-}
-
 Status check_output(io::FileSystem& files, const ImportOptions& options) {
   if (options.output.empty()) return bad_input("no output given; name the store to write with -o");
   MOESAIC_ASSIGN(const io::FileStatus status, files.status(options.output));
@@ -72,15 +57,37 @@ Status check_output(io::FileSystem& files, const ImportOptions& options) {
   return {};
 }
 
-/// All ranks must see the same files, or their shares would not fit together. Collective.
-Status check_same_files(comm::Comm& comm, const std::string& fingerprint) {
-  MOESAIC_ASSIGN(const std::vector<comm::Bytes> all, comm.all_gather(io::as_bytes(fingerprint)));
-  for (std::size_t rank = 1; rank < all.size(); ++rank) {
-    if (all[rank] == all[0]) continue;
-    return environment_error(fmt::format(
-        "rank {} sees other sources than rank 0; give paths that hold the same files on every node", rank));
+struct Sources {
+  const Importer* importer;
+  Documents documents;  ///< walked once; those looked at are to be read again
+};
+
+Result<Sources> open_sources(io::FileSystem& files, std::span<const std::string> sources,
+                             const ImportOptions& options) {
+  MOESAIC_TRY(check_output(files, options));
+  const Importer* importer = nullptr;
+  if (!options.format.empty()) {
+    importer = find_importer(options.format);
+    if (importer == nullptr) {
+      return bad_input(
+          fmt::format("--format {}: no such format; expected one of {}", options.format, format_list()));
+    }
   }
-  return {};
+  MOESAIC_ASSIGN(Documents documents, Documents::open(files, sources));
+  if (importer == nullptr) {
+    MOESAIC_ASSIGN(importer, recognise(documents, sources));
+  }
+  return Sources{importer, std::move(documents)};
+}
+
+std::string fingerprint(const Importer& importer, const Documents& documents, const ImportOptions& options) {
+  std::string shape;
+  if (options.shape) {
+    shape = fmt::format("{}:{}:{}:{}:{}", options.shape->model, options.shape->model_layers,
+                        options.shape->layers.size(), options.shape->experts, options.shape->top_k);
+  }
+  return fmt::format("import/1 format={} files={} domain={} key={} axes={} shape={}", importer.name,
+                     documents.digest(), options.domain, options.domain_key, options.axes, shape);
 }
 
 }  // namespace
@@ -88,13 +95,10 @@ Status check_same_files(comm::Comm& comm, const std::string& fingerprint) {
 Result<ImportSummary> import_trace(io::FileSystem& files, std::span<const std::string> sources,
                                    const ImportOptions& given) {
   comm::Comm& comm = *given.comm;
-  const auto choose = [&]() -> Result<const Importer*> {
-    MOESAIC_TRY(check_output(files, given));
-    return choose_importer(files, sources, given.format);
-  };
-  const Result<const Importer*> chosen = choose();
-  MOESAIC_TRY(comm::agree(comm, chosen));
-  const Importer* const importer = *chosen;
+  Result<Sources> opened = open_sources(files, sources, given);
+  MOESAIC_TRY(comm::agree(comm, opened));
+  const Importer* const importer = opened->importer;
+  Documents& documents = opened->documents;
 
   trace::Provenance provenance;
   provenance.format = importer->name;
@@ -102,26 +106,25 @@ Result<ImportSummary> import_trace(io::FileSystem& files, std::span<const std::s
 
   Output* reported = nullptr;
   std::string left_out;  // the sentence about files passed over, with the first one's name
-  DocumentFilter filter{.format = std::string(importer->name),
-                        .takes = importer->takes,
-                        .left_out = [&](const Document& document) {
-                          if (left_out.empty()) {
-                            left_out =
-                                fmt::format("Files that are not of format {} were left out, such as \"{}\".",
-                                            importer->name, document.name);
-                          }
-                          reported->anomalies().add("dropped", left_out);
-                        }};
-  Result<Documents> documents = Documents::open(files, sources, std::move(filter));
-  MOESAIC_TRY(comm::agree(comm, documents));
-  const std::string print = fingerprint(*importer, *documents, given);
-  MOESAIC_TRY(check_same_files(comm, print));
+  documents.restart({.format = std::string(importer->name),
+                     .takes = importer->takes,
+                     .left_out = [&](const Document& document) {
+                       if (left_out.empty()) {
+                         left_out =
+                             fmt::format("Files that are not of format {} were left out, such as \"{}\".",
+                                         importer->name, document.name);
+                       }
+                       reported->anomalies().add("dropped", left_out);
+                     }});
+  const std::string print = fingerprint(*importer, documents, given);
+  // Or their shares would not fit together.
+  MOESAIC_TRY(comm::same_everywhere(comm, print, "set of sources"));
 
   ImportOptions options = given;
   if (!importer->shared) options.comm = &comm::one_rank();
   Output output(files, options, print, std::move(provenance));
   reported = &output;
-  ImportContext context{options, *documents, output};
+  ImportContext context{options, documents, output};
   const bool takes_part = importer->shared || comm.is_root();
   const Status status = comm::agree(comm, takes_part ? importer->run(context) : Status());
   if (!status) {
@@ -131,7 +134,7 @@ Result<ImportSummary> import_trace(io::FileSystem& files, std::span<const std::s
   ImportSummary summary;
   summary.format = importer->name;
   summary.shared = importer->shared;
-  summary.documents = documents->given();
+  summary.documents = documents.given();
   output.summarise(summary);
   return summary;
 }

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <functional>
 #include <optional>
 
 #include "comm/parcel.hpp"
@@ -39,6 +38,14 @@ Status divide_document(ReadDocument& item, std::size_t k) {
 
 bool lacks_planes(const ReadDocument& item) { return item.parsed.width != 0 && item.parsed.top_k == 0; }
 
+bool any_lacks_planes(const std::vector<ReadDocument>& batch) {
+  return std::ranges::any_of(batch, lacks_planes);
+}
+
+bool all_empty(const std::vector<ReadDocument>& batch) {
+  return std::ranges::all_of(batch, [](const ReadDocument& item) { return item.parsed.empty(); });
+}
+
 /// The lowest of the ranks that can; none: comm.size(). Collective.
 Result<std::size_t> lowest_that(comm::Comm& comm, bool can) {
   const comm::Bytes mine{static_cast<std::byte>(can)};
@@ -49,10 +56,7 @@ Result<std::size_t> lowest_that(comm::Comm& comm, bool can) {
 }  // namespace
 
 bool PlaneMap::knows(const std::vector<ReadDocument>& batch) const {
-  const auto all_empty = [&] {
-    return std::ranges::all_of(batch, [](const ReadDocument& item) { return item.parsed.empty(); });
-  };
-  return (settled_ || all_empty()) && (top_k_ != 0 || std::ranges::none_of(batch, lacks_planes));
+  return (settled_ || all_empty(batch)) && (top_k_ != 0 || std::ranges::none_of(batch, lacks_planes));
 }
 
 Status PlaneMap::divide(std::vector<ReadDocument>& batch) const {
@@ -61,23 +65,28 @@ Status PlaneMap::divide(std::vector<ReadDocument>& batch) const {
   return {};
 }
 
-Status PlaneMap::learn(std::vector<ReadDocument>& batch, Output& output, comm::Comm& comm) {
-  const auto decide = [&](bool can, const std::function<Status()>& here) -> Status {
-    MOESAIC_ASSIGN(const std::size_t rank, lowest_that(comm, can));
+Status PlaneMap::learn(std::span<Batch> batches, Output& output, comm::Comm& comm) {
+  // The first batch of all ranks that can tell: the lowest rank that has one, and there its first.
+  const auto decide = [&](bool (*can)(const std::vector<ReadDocument>&),
+                          Status (PlaneMap::*here)(const std::vector<ReadDocument>&, Output&)) -> Status {
+    const auto first =
+        std::ranges::find_if(batches, [&](const Batch& batch) { return can(batch.documents); });
+    MOESAIC_ASSIGN(const std::size_t rank, lowest_that(comm, first != batches.end()));
     if (rank == comm.size()) return {};
-    MOESAIC_TRY(comm::agree(comm, rank == comm.rank() ? here() : Status()));
+    MOESAIC_TRY(comm::agree(comm, rank == comm.rank() ? (this->*here)(first->documents, output) : Status()));
     comm::Bytes state = pack();
     MOESAIC_TRY(comm.broadcast(state, rank));
     unpack(state);
     return {};
   };
-  if (top_k_ == 0) {
-    MOESAIC_TRY(decide(std::ranges::any_of(batch, lacks_planes), [&] { return find_top_k(batch, output); }));
+  if (top_k_ == 0) MOESAIC_TRY(decide(any_lacks_planes, &PlaneMap::find_top_k));
+  Status divided;
+  for (Batch& batch : batches) {
+    if (divided) divided = divide(batch.documents);
   }
-  MOESAIC_TRY(comm::agree(comm, divide(batch)));
+  MOESAIC_TRY(comm::agree(comm, divided));
   if (settled_) return {};
-  const bool any = !std::ranges::all_of(batch, [](const ReadDocument& item) { return item.parsed.empty(); });
-  return decide(any, [&] { return settle(batch, output); });
+  return decide([](const std::vector<ReadDocument>& batch) { return !all_empty(batch); }, &PlaneMap::settle);
 }
 
 Status PlaneMap::settle(const std::vector<ReadDocument>& batch, Output& output) {

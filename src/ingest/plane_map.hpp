@@ -24,10 +24,10 @@ class PlaneMap {
   /// Whether learn() has nothing to learn from this batch.
   bool knows(const std::vector<ReadDocument>& batch) const;
 
-  /// Learns from the next batch of each rank what is not known yet; the first batch that can tell decides,
+  /// Learns from the next batches of each rank what is not known yet; the first batch that can tell decides,
   /// for all ranks. Errors (bad input): as divide(), a model that does not fit. Collective; fails on all
   /// ranks alike.
-  Status learn(std::vector<ReadDocument>& batch, Output& output, comm::Comm& comm);
+  Status learn(std::span<Batch> batches, Output& output, comm::Comm& comm);
 
   /// Divides documents that do not know their planes, once it is known how. Errors (bad input): ids that do
   /// not divide.

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <span>
 #include <utility>
 
 #include "comm/comm.hpp"
@@ -13,6 +15,9 @@ namespace moesaic::ingest {
 namespace {
 
 constexpr std::size_t kKeptBuffer = 4u << 20;
+/// Of a rank in a round: memory, and how often ranks wait for each other.
+constexpr std::uint64_t kBytesOfIds = 16u << 20;
+constexpr std::size_t kMostBatches = 32;
 
 Status parse_batch(std::vector<ReadDocument>& batch, Documents& documents, const ParseDocument& parse,
                    const ImportOptions& options) {
@@ -48,49 +53,117 @@ Status add_document(ReadDocument& item, const PlaneMap& map, Output& output, std
   return {};
 }
 
+/// One import. Collective throughout: each wait for the others costs as much as the slowest of them, so that
+/// a round is large and has few of them.
+class TokenImport {
+ public:
+  TokenImport(ImportContext& context, const ParseDocument& parse)
+      : context_(context),
+        parse_(parse),
+        output_(context.output),
+        comm_(*context.options.comm),
+        batches_(context) {}
+
+  Status run() {
+    while (true) {
+      Result<DocumentBatches::Round> round = batches_.next(comm_, batches_a_rank());
+      std::size_t added = 0;
+      const Status parsed = round ? parse_and_add(round->mine, added) : Status(tl::unexpected(round.error()));
+      MOESAIC_TRY(comm::agree(comm_, parsed));
+      if (round->documents == 0) break;
+      batches_so_far_ += round->batches;
+      MOESAIC_TRY(learn_and_add(std::span(round->mine).subspan(added)));
+      progress_.bytes += round->bytes_of_rest;
+      MOESAIC_TRY(output_.share());
+      report(round->documents);
+    }
+    if (!output_.is_open()) {
+      return bad_input(
+          fmt::format("{}: no token with experts in it, nor in a file after it; there is nothing to import",
+                      first_path_.empty() ? "the sources" : first_path_));
+    }
+    return output_.finish_tokens();
+  }
+
+ private:
+  /// One while planes are not settled, which a batch does; then as many as will hold about kBytesOfIds,
+  /// by what those before them held. The same on every rank.
+  std::size_t batches_a_rank() const {
+    if (comm_.size() == 1 || !map_.settled()) return 1;
+    const ModelShape& shape = map_.shape();
+    const std::uint64_t bytes =
+        output_.tokens() * shape.layers.size() * shape.top_k * sizeof(ExpertId) / batches_so_far_;
+    return std::clamp<std::size_t>(kBytesOfIds / std::max<std::uint64_t>(1, bytes), 1, kMostBatches);
+  }
+
+  /// Parses all batches and adds those before the first that has something to learn from: `added` of them.
+  Status parse_and_add(std::span<Batch> batches, std::size_t& added) {
+    bool known = true;
+    for (Batch& batch : batches) {
+      if (first_path_.empty() && !batch.documents.empty()) first_path_ = batch.documents[0].document.path;
+      MOESAIC_TRY(parse_batch(batch.documents, context_.documents, parse_, context_.options));
+      known = known && map_.knows(batch.documents);
+      if (!known) continue;
+      MOESAIC_TRY(add(batch));
+      ++added;
+    }
+    return {};
+  }
+
+  Status learn_and_add(std::span<Batch> batches) {
+    std::int64_t unknown = batches.empty() ? 0 : 1;
+    MOESAIC_TRY(comm_.all_sum({&unknown, 1}));
+    if (unknown == 0) return {};
+    // What was passed over before a batch is said before what that batch teaches.
+    if (!batches.empty()) note(batches[0].left_out);
+    const bool was_settled = map_.settled();
+    MOESAIC_TRY(map_.learn(batches, output_, comm_));
+    if (map_.settled() && !was_settled) MOESAIC_TRY(output_.open_tokens(map_.shape()));
+    Status added;
+    for (Batch& batch : batches) {
+      if (added) added = add(batch);
+    }
+    return comm::agree(comm_, added);
+  }
+
+  Status add(Batch& batch) {
+    note(batch.left_out);
+    MOESAIC_TRY(map_.divide(batch.documents));
+    for (ReadDocument& item : batch.documents) {
+      MOESAIC_TRY(add_document(item, map_, output_, scratch_));
+      progress_.bytes += item.document.size;
+    }
+    batch = {};  // its ids are in the output
+    return {};
+  }
+
+  void note(Anomalies& anomalies) {
+    const Anomalies noted = std::exchange(anomalies, {});
+    for (const trace::Anomaly& one : noted.list()) output_.anomalies().add(one.kind, one.what, one.count);
+  }
+
+  void report(std::uint64_t documents) {
+    progress_.documents += documents;
+    progress_.tokens = output_.tokens();
+    if (context_.options.progress) context_.options.progress(progress_);
+  }
+
+  ImportContext& context_;
+  const ParseDocument& parse_;
+  Output& output_;
+  comm::Comm& comm_;
+  DocumentBatches batches_;
+  PlaneMap map_;
+  Progress progress_;
+  std::size_t batches_so_far_ = 0;  ///< of all ranks
+  std::string first_path_;
+  std::vector<ExpertId> scratch_;
+};
+
 }  // namespace
 
 Status import_token_documents(ImportContext& context, const ParseDocument& parse) {
-  comm::Comm& comm = *context.options.comm;
-  DocumentBatches batches(context);
-  PlaneMap map;
-  Progress progress;
-  std::string first_path;
-  std::vector<ExpertId> scratch;
-  while (true) {
-    // Each wait for the others costs as much as the slowest of them: few a round.
-    Result<DocumentBatches::Round> round = batches.next(comm);
-    const Status parsed = round ? parse_batch(round->mine, context.documents, parse, context.options)
-                                : Status(tl::unexpected(round.error()));
-    MOESAIC_TRY(comm::agree(comm, parsed));
-    if (round->documents == 0) break;
-    std::vector<ReadDocument>& batch = round->mine;
-    if (first_path.empty() && !batch.empty()) first_path = batch.front().document.path;
-    std::int64_t unknown = map.knows(batch) ? 0 : 1;
-    MOESAIC_TRY(comm.all_sum({&unknown, 1}));
-    if (unknown > 0) {
-      const bool was_settled = map.settled();
-      MOESAIC_TRY(map.learn(batch, context.output, comm));
-      if (map.settled() && !was_settled) MOESAIC_TRY(context.output.open_tokens(map.shape()));
-    }
-    Status added = map.divide(batch);
-    progress.bytes += round->bytes_of_rest;
-    for (ReadDocument& item : batch) {
-      if (added) added = add_document(item, map, context.output, scratch);
-      progress.bytes += item.document.size;
-    }
-    MOESAIC_TRY(comm::agree(comm, added));
-    MOESAIC_TRY(context.output.share());
-    progress.documents += round->documents;
-    progress.tokens = context.output.tokens();
-    if (context.options.progress) context.options.progress(progress);
-  }
-  if (!context.output.is_open()) {
-    return bad_input(
-        fmt::format("{}: no token with experts in it, nor in a file after it; there is nothing to import",
-                    first_path.empty() ? "the sources" : first_path));
-  }
-  return context.output.finish_tokens();
+  return TokenImport(context, parse).run();
 }
 
 }  // namespace moesaic::ingest

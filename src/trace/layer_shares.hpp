@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "comm/comm.hpp"
@@ -37,15 +38,22 @@ class LayerShares {
 
 template <class T>
 void LayerShares::split(std::span<const T> values, std::vector<comm::Bytes>& out) const {
-  const std::size_t tokens = values.size() / (layers_ * top_k_), run = top_k_ * sizeof(T);
-  for (std::size_t rank = 0; rank < out.size(); ++rank) {
-    comm::Bytes& to = out[rank];
-    std::size_t at = to.size();
-    to.resize(at + tokens * rows_of(rank) * run);
+  const std::size_t tokens = values.size() / (layers_ * top_k_);
+  const auto copy_runs = [&](std::size_t rank, std::byte* to, auto run) {
     for (std::size_t token = 0; token < tokens; ++token) {
-      for (std::size_t row = rank; row < layers_; row += out.size(), at += run) {
-        std::memcpy(&to[at], &values[(token * layers_ + row) * top_k_], run);
+      for (std::size_t row = rank; row < layers_; row += out.size(), to += run) {
+        std::memcpy(to, &values[(token * layers_ + row) * top_k_], run);
       }
+    }
+  };
+  for (std::size_t rank = 0; rank < out.size(); ++rank) {
+    const std::size_t at = out[rank].size();
+    out[rank].resize(at + tokens * rows_of(rank) * top_k_ * sizeof(T));
+    // A single id is too short for a call.
+    if (top_k_ == 1) {
+      copy_runs(rank, out[rank].data() + at, std::integral_constant<std::size_t, sizeof(T)>());
+    } else {
+      copy_runs(rank, out[rank].data() + at, top_k_ * sizeof(T));
     }
   }
 }

@@ -62,7 +62,11 @@ void PieceBuffer::encode_layer(std::size_t layer, Encoded& out) const {
   std::vector<float> weights(has_weights_ ? size : 0, std::numeric_limits<float>::quiet_NaN());
   for (std::size_t token = 0; token < tokens_; ++token) {
     const std::size_t from = (token * layers_ + layer) * top_k_, to = token * top_k_;
-    std::copy_n(&experts_[from], top_k_, &ids[to]);
+    if (top_k_ == 1) {
+      ids[to] = experts_[from];  // a single id is too short for a call
+    } else {
+      std::copy_n(&experts_[from], top_k_, &ids[to]);
+    }
     if (has_weights_) std::copy_n(&weights_[from], top_k_, &weights[to]);
     if (order_ == IdOrder::kSet) {
       sort_token({&ids[to], top_k_}, has_weights_ ? std::span(&weights[to], top_k_) : std::span<float>());

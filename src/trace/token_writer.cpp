@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -269,13 +268,11 @@ Status TokenWriter::Impl::log_records(const std::vector<comm::Bytes>& parcels) {
 Result<std::vector<comm::Bytes>> TokenWriter::Impl::exchange(std::vector<comm::Bytes>& columns,
                                                              std::uint64_t on_disk, std::size_t value_bytes) {
   if (columns.empty()) return std::vector<comm::Bytes>();
-  std::vector<std::size_t> everybody(comm.size());
-  std::iota(everybody.begin(), everybody.end(), std::size_t{0});
   for (std::size_t rank = 0; on_disk > 0 && rank < columns.size(); ++rank) {
     const std::uint64_t bytes = on_disk * shares.rows_of(rank) * shape.top_k * value_bytes;
     columns[rank].erase(columns[rank].begin(), columns[rank].begin() + static_cast<std::ptrdiff_t>(bytes));
   }
-  auto received = comm.exchange(everybody, columns);
+  auto received = comm.exchange(comm::everybody(comm), columns);
   columns.assign(columns.size(), comm::Bytes());
   return received;
 }
