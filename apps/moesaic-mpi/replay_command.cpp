@@ -7,6 +7,7 @@
 
 #include "artifact/plan.hpp"
 #include "core/clock.hpp"
+#include "core/random.hpp"
 #include "plan_options.hpp"
 #include "replay_page.hpp"
 #include "replay_work.hpp"
@@ -148,6 +149,9 @@ Status run(Context& context, const Options& options) {
   }
   const auto inputs = open_inputs(context, options);
   MOESAIC_TRY(comm::agree(comm, inputs));
+  MOESAIC_TRY(
+      comm::same_everywhere(comm, std::to_string(hash_bytes(artifact::to_json(inputs->plan))), "plan"));
+  MOESAIC_TRY(comm::same_everywhere(comm, inputs->trace.digest(), "trace"));
   MOESAIC_ASSIGN(const replay::Options replayed, replay_options(options, inputs->plan, inputs->trace));
   std::vector<std::string> said;
   MOESAIC_ASSIGN(std::vector<std::string> hosts,

@@ -212,6 +212,7 @@ Result<artifact::Plan> make(Context& context, const Options& options, ThreadPool
   const auto opened = trace::Trace::open(context.files, options.trace);
   MOESAIC_TRY(comm::agree(context.comm, opened));
   const trace::Trace& trace = *opened;
+  MOESAIC_TRY(comm::same_everywhere(context.comm, trace.digest(), "trace"));
   MOESAIC_ASSIGN(Resolved resolved, resolve(options.common, trace, pool));
   said = resolved.said;
   const bool counts = trace.kind() == trace::Kind::kCounts;

@@ -110,6 +110,7 @@ Result<profile::Profile> profiled(Context& context, const Options& options, cons
                                   ThreadPool& pool) {
   const auto trace = trace::Trace::open(context.files, path);
   MOESAIC_TRY(comm::agree(context.comm, trace));
+  MOESAIC_TRY(comm::same_everywhere(context.comm, trace->digest(), "trace"));
   progress("profiling " + path);
   profile::Options asked = options.profile;
   asked.on_layer = [&](std::size_t done, std::size_t of) {
