@@ -65,7 +65,8 @@ endif()
 find_program(MOESAIC_NODE node)
 if(MOESAIC_NODE AND MOESAIC_NPM AND MOESAIC_PAGES)
   add_test(NAME moesaic.pages_in_a_browser
-    COMMAND ${MOESAIC_NODE} ${CMAKE_SOURCE_DIR}/tests/web/page_test.mjs $<TARGET_FILE:moesaic> ${CMAKE_SOURCE_DIR})
+    COMMAND ${MOESAIC_NODE} ${CMAKE_SOURCE_DIR}/tests/web/page_test.mjs $<TARGET_FILE:moesaic> ${CMAKE_SOURCE_DIR}
+      ${CMAKE_BINARY_DIR}/bin/moesaic-mpi)
   set_tests_properties(moesaic.pages_in_a_browser PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300
     LABELS browser)
 endif()

@@ -1,14 +1,15 @@
-// The pages of `moesaic profile --html` and `moesaic simulate --html` in a real browser: they open from disk without
-// network or errors, every chart is drawn and has units, every control is reached by the keyboard, text is readable in
-// both themes.
-// usage: node page_test.mjs PROGRAM SOURCE_FOLDER    (exit 77: playwright-core or chromium is missing)
+// The pages of `profile --html`, `simulate --html` and `moesaic-mpi replay --html` in a real browser: they open from disk
+// without network or errors, every chart is drawn and has units, every control is reached by the keyboard, text is
+// readable in both themes.
+// usage: node page_test.mjs PROGRAM SOURCE_FOLDER [MOESAIC_MPI]    (exit 77: playwright-core or chromium is missing; no
+// page of a replay where there is no moesaic-mpi)
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { unreadable } from "./readable.mjs";
 
-const [program, source] = process.argv.slice(2);
+const [program, source, mpi] = process.argv.slice(2);
 const chromiumPath = process.env.MOESAIC_CHROMIUM ?? "/usr/bin/chromium";
 let chromium;
 try {
@@ -143,6 +144,8 @@ try {
     .replace("seeds: 10", "seeds: 2").replace("measure: 10s", "measure: 5s");
   writeFileSync(join(folder, "simulated.yaml"), cluster);
   writeFileSync(join(folder, "simulated-loads.yaml"), cluster.replace("running: [6]", "loads: [0.8, 0.2, 0.5]"));
+  if (mpi && existsSync(mpi)) pages.push(["replayed", null]);
+  else console.log("no moesaic-mpi: no page of a replay");
   browser = await chromium.launch({ executablePath: chromiumPath, args: ["--no-sandbox", "--disable-gpu"] });
   for (const [name, trace] of pages) {
     const [store, file] = [join(folder, `${name}.zarr`), join(folder, `${name}.html`)];
@@ -151,6 +154,12 @@ try {
       moesaic("profile", store, "--html", file);
     } else if (name.startsWith("simulated")) {
       moesaic("simulate", join(folder, `${name}.yaml`), "--trace", join(folder, "small.zarr"), "--html", file);
+    } else if (name === "replayed") {
+      const plan = join(folder, "plan.json");
+      moesaic("plan", join(folder, "small.zarr"), "--nodes", "2", "--gpus-per-node", "2", "-o", plan);
+      execFileSync("mpirun", ["-q", "-n", "4", "--oversubscribe", mpi, "replay", plan, join(folder, "small.zarr"),
+        "--hidden", "32", "--intermediate", "16", "--limit", "8", "--html", file],
+        { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" } });
     } else {
       moesaic("profile", "--compare", join(folder, "small.zarr"), join(folder, "part.zarr"), "--html", file);
     }
@@ -158,7 +167,8 @@ try {
     console.log(`${name}: ${bytes} bytes`);
     check(bytes <= kMaxBytes, `${name}: ${bytes} bytes, allowed ${kMaxBytes}`);
     const [wide, narrow] = [["light", 1280], ["dark", 800]];
-    const looks = { small: [wide, narrow], big: [wide], compared: [narrow], simulated: [wide], "simulated-loads": [narrow] };
+    const looks = { small: [wide, narrow], big: [wide], compared: [narrow], simulated: [wide], "simulated-loads": [narrow],
+      replayed: [wide, narrow] };
     for (const [theme, width] of looks[name]) {
       const where = `${name}, ${theme}, ${width} px`;
       const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme: theme });
