@@ -121,6 +121,18 @@ class Replay(WithSample):
         self.one_message(done, 2, "has 3 ranks, the plan 4 GPUs", "mpirun -n 4")
         self.assertFalse(out.exists())
 
+    def test_ranks_that_read_different_files_are_told_so(self):
+        again = self.folder / "again.zarr"
+        if not again.exists():
+            run(moesaic, "import", source / "samples/moesaic-mini", "--domain", "x", "-o", again)
+        for words in (["replay", self.plan], ["profile"], ["plan", "--nodes", 2, "--gpus-per-node", 2, "-o", self.folder / "p"]):
+            n, before = (3, 2) if words[0] == "replay" else (1, 1)
+
+            def job(n, trace):
+                return ["-n", n, moesaic_mpi, *words[:before], trace, *words[before:]]
+            done = run("mpirun", "-q", "--oversubscribe", *job(n, self.trace), ":", *job(1, again))
+            self.one_message(done, 3, f"rank {n} sees another trace than rank 0")
+
     def test_a_trace_of_another_model_is_refused(self):
         other = self.folder / "other.zarr"
         done = run(moesaic, "import", source / "tests/data/ingest/moe-trace.json", "-o", other)
@@ -395,7 +407,7 @@ class PublicTraces(unittest.TestCase):
         self.check(sorted(folder.glob("*.tar.xz")))
 
 
-class Nodes(unittest.TestCase):
+class Nodes(WithSample):
     """scripts/mpi-nodes.sh: nodes of their own host names, gone at the end."""
 
     script = source / "scripts/mpi-nodes.sh"
@@ -413,6 +425,23 @@ class Nodes(unittest.TestCase):
         if "no right to make" in done.stderr:
             self.skipTest(done.stderr.strip())
         self.assertEqual(names, ["node0", "node0", "node1", "node1", "node2", "node2"])
+        self.assertEqual(self.spaces(), before)
+
+    def test_the_plans_nodes_are_held_against_the_hosts(self):
+        if os.geteuid() != 0 or shutil.which("ip") is None:
+            self.skipTest("needs root and iproute2")
+        before = self.spaces()
+        job = ["--", moesaic_mpi, "replay", self.plan, self.trace, "--hidden", 32, "--intermediate", 16, "--limit", 4]
+        out = self.folder / "nodes.json"
+        done = run(self.script, "--nodes", 2, "--ranks-per-node", 2, *job, "--json", out)
+        if "no right to make" in done.stderr:
+            self.skipTest(done.stderr.strip())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        result = json.loads(out.read_text())
+        self.assertEqual(result["hosts"], ["node0", "node0", "node1", "node1"])
+        self.assertEqual(result["measured_inter_node_bytes"], result["predicted_inter_node_bytes"])
+        done = run(self.script, "--nodes", 4, "--ranks-per-node", 1, *job)
+        self.one_message(done, 2, "Node 0 of the plan has ranks 0 to 1, but rank 0 runs on host node0 and rank 1 on node1")
         self.assertEqual(self.spaces(), before)
 
     def test_a_job_that_fails_is_cleaned_up_and_its_code_handed_on(self):
