@@ -68,7 +68,7 @@ Result<DocumentBatches::Sized> DocumentBatches::take(bool keep) {
     if (out.documents > 0 && out.bytes + pending_->size > limits.bytes) break;
     out.bytes += pending_->size;
     ++out.documents;
-    if (keep) out.batch.documents.push_back({std::move(*pending_), {}});
+    if (keep) out.batch.documents.push_back({.document = std::move(*pending_), .parsed = {}});
     pending_.reset();
   }
   out.batch.left_out = std::exchange(context_.output.anomalies(), std::move(reported));

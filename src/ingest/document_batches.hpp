@@ -18,6 +18,7 @@ namespace moesaic::ingest {
 struct ReadDocument {
   Document document;
   ParsedDocument parsed;
+  bool is_parsed = false;
 };
 
 struct Batch {

@@ -19,9 +19,10 @@ constexpr std::size_t kKeptBuffer = 4u << 20;
 constexpr std::uint64_t kBytesOfIds = 16u << 20;
 constexpr std::size_t kMostBatches = 32;
 
-Status parse_batch(std::vector<ReadDocument>& batch, Documents& documents, const ParseDocument& parse,
-                   const ImportOptions& options) {
+Status parse_documents(std::span<ReadDocument> batch, Documents& documents, const ParseDocument& parse,
+                       const ImportOptions& options) {
   const auto one = [&](std::size_t i) -> Status {
+    if (batch[i].is_parsed) return {};
     Document& document = batch[i].document;
     // Small documents share one buffer a thread: fresh memory for each costs more than parsing it.
     thread_local std::string buffer;
@@ -33,6 +34,7 @@ Status parse_batch(std::vector<ReadDocument>& batch, Documents& documents, const
     buffer = std::move(document.bytes);
     document.bytes = std::string();
     if (buffer.capacity() > kKeptBuffer) buffer = std::string();
+    batch[i].is_parsed = true;
     return {};
   };
   if (options.pool != nullptr) return options.pool->try_parallel_for(batch.size(), one);
@@ -53,8 +55,8 @@ Status add_document(ReadDocument& item, const PlaneMap& map, Output& output, std
   return {};
 }
 
-/// One import. Collective throughout: each wait for the others costs as much as the slowest of them, so that
-/// a round is large and has few of them.
+/// One import. Collective throughout. Ranks wait for the slowest in every round: rounds are large, and who
+/// waits parses documents of its next round meanwhile.
 class TokenImport {
  public:
   TokenImport(ImportContext& context, const ParseDocument& parse)
@@ -65,17 +67,23 @@ class TokenImport {
         batches_(context) {}
 
   Status run() {
+    Result<DocumentBatches::Round> round = batches_.next(comm_, batches_a_rank());
     while (true) {
-      Result<DocumentBatches::Round> round = batches_.next(comm_, batches_a_rank());
       std::size_t added = 0;
       const Status parsed = round ? parse_and_add(round->mine, added) : Status(tl::unexpected(round.error()));
+      Result<DocumentBatches::Round> ahead = DocumentBatches::Round();
+      if (comm_.size() > 1) {
+        if (round) ahead = batches_.next(comm_, batches_a_rank());
+        MOESAIC_TRY(parse_until_all_are_here(ahead));
+      }
       MOESAIC_TRY(comm::agree(comm_, parsed));
       if (round->documents == 0) break;
-      batches_so_far_ += round->batches;
       MOESAIC_TRY(learn_and_add(std::span(round->mine).subspan(added)));
       progress_.bytes += round->bytes_of_rest;
       MOESAIC_TRY(output_.share());
+      batches_so_far_ += round->batches;
       report(round->documents);
+      round = comm_.size() > 1 ? std::move(ahead) : batches_.next(comm_, 1);
     }
     if (!output_.is_open()) {
       return bad_input(
@@ -87,13 +95,42 @@ class TokenImport {
 
  private:
   /// One while planes are not settled, which a batch does; then as many as will hold about kBytesOfIds,
-  /// by what those before them held. The same on every rank.
+  /// by what those that are shared held. The same on every rank.
   std::size_t batches_a_rank() const {
-    if (comm_.size() == 1 || !map_.settled()) return 1;
+    if (!map_.settled()) return 1;
     const ModelShape& shape = map_.shape();
     const std::uint64_t bytes =
         output_.tokens() * shape.layers.size() * shape.top_k * sizeof(ExpertId) / batches_so_far_;
     return std::clamp<std::size_t>(kBytesOfIds / std::max<std::uint64_t>(1, bytes), 1, kMostBatches);
+  }
+
+  Status parse(std::span<ReadDocument> documents) {
+    return parse_documents(documents, context_.documents, parse_, context_.options);
+  }
+
+  /// Tells the others that this rank has parsed its share of the round, and parses documents of the next
+  /// until all have. One that fails is left for its own round, which will say so.
+  Status parse_until_all_are_here(Result<DocumentBatches::Round>& ahead) {
+    for (std::size_t rank = 0; rank < comm_.size(); ++rank) {
+      if (rank != comm_.rank()) MOESAIC_TRY(comm_.post(rank, {}));
+    }
+    std::vector<std::span<ReadDocument>> left;
+    const std::size_t at_once = context_.options.pool != nullptr ? context_.options.pool->threads() : 1;
+    for (Batch& batch : ahead ? std::span(ahead->mine) : std::span<Batch>()) {
+      for (std::size_t i = 0; i < batch.documents.size(); i += at_once) {
+        left.push_back(std::span(batch.documents).subspan(i, std::min(at_once, batch.documents.size() - i)));
+      }
+    }
+    std::size_t next = 0;
+    for (std::size_t here = 1; here < comm_.size();) {
+      MOESAIC_ASSIGN(const auto posted, comm_.take_posted(next == left.size()));
+      if (posted) {
+        ++here;
+      } else if (!parse(left[next++])) {
+        next = left.size();
+      }
+    }
+    return {};
   }
 
   /// Parses all batches and adds those before the first that has something to learn from: `added` of them.
@@ -101,7 +138,7 @@ class TokenImport {
     bool known = true;
     for (Batch& batch : batches) {
       if (first_path_.empty() && !batch.documents.empty()) first_path_ = batch.documents[0].document.path;
-      MOESAIC_TRY(parse_batch(batch.documents, context_.documents, parse_, context_.options));
+      MOESAIC_TRY(parse(batch.documents));
       known = known && map_.knows(batch.documents);
       if (!known) continue;
       MOESAIC_TRY(add(batch));
