@@ -50,18 +50,14 @@ class Swift final : public Algorithm {
   Result<Solution> place(const Problem& problem) const override {
     MOESAIC_ASSIGN(const Placement start, running_placement(problem));
     const std::size_t gpus = problem.topology.gpus(), per_gpu = problem.slots_per_gpu;
-    std::vector<double> before(start.layers().size()), after(before.size());
     MOESAIC_ASSIGN(Solution solution,
                    fill(problem, [&](std::size_t row, std::span<ExpertId> slots) -> Status {
                      std::ranges::copy(start.layer(row), slots.begin());
                      GpuLoads loads(layer_loads(problem.demand, row), gpus, slots);
-                     before[row] = loads.largest();
                      swap_while_it_helps(loads, gpus, per_gpu, slots);
-                     after[row] = loads.largest();
                      return {};
                    }));
-    const double was = std::accumulate(before.begin(), before.end(), 0.0);
-    const double is = std::accumulate(after.begin(), after.end(), 0.0);
+    const double was = sum_of_largest(problem, start), is = sum_of_largest(problem, solution.placement);
     if (is >= kLeastDecrease * was) {
       solution.placement = start;
       solution.notes.push_back(fmt::format(
@@ -73,6 +69,16 @@ class Swift final : public Algorithm {
   }
 
  private:
+  /// Of all layers: a rank that shares the problem has changed some of them only.
+  static double sum_of_largest(const Problem& problem, const Placement& placement) {
+    double sum = 0;
+    for (std::size_t row = 0; row < placement.layers().size(); ++row) {
+      sum +=
+          GpuLoads(layer_loads(problem.demand, row), problem.topology.gpus(), placement.layer(row)).largest();
+    }
+    return sum;
+  }
+
   static void swap_while_it_helps(GpuLoads& loads, std::size_t gpus, std::size_t per_gpu,
                                   std::span<ExpertId> slots) {
     std::vector<double>& load = loads.of_gpu();
