@@ -186,7 +186,7 @@ try {
         const paper = page.waitForFunction(() => document.documentElement.dataset.theme === "light", null, { timeout: 5000 });
         check(await paper.catch(() => false), `${where}: prints dark`);
         await page.emulateMedia({ media: "screen" });
-      } else if (name === "small") {  // the big page has the same controls, each slower
+      } else if (name === "small" || name === "replayed") {  // the big page has the same controls, each slower
         await keyboard(page, where);
       }
       check(requests === 1, `${where}: ${requests} requests, expected the page alone`);
