@@ -192,7 +192,8 @@ TEST(Ranks, RanksThatSeeOtherFilesAreNamed) {
   for (const Status& status : imported.statuses) {
     ASSERT_FALSE(status);
     EXPECT_EQ(status.error().kind, ErrorKind::kEnvironment);
-    EXPECT_NE(status.error().message.find("rank 2 sees another set of sources than rank 0"), std::string::npos);
+    EXPECT_NE(status.error().message.find("rank 2 sees another set of sources than rank 0"),
+              std::string::npos);
   }
 }
 
