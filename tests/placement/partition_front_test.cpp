@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "placement/algorithms.hpp"
 #include "placement/moesaic_layer.hpp"
 #include "placement/partition_search.hpp"
 #include "placement/planted_demand.hpp"
@@ -106,6 +107,32 @@ TEST(UnseenLoads, AreThoseOfQuartersOfTheRequests) {
   const UnseenLoads mixed({LayerId(0), 2, kinds, many}, 4);
   EXPECT_DOUBLE_EQ(mixed.imbalance(Items{0, 1, 0, 1}, 2), 1);
   EXPECT_GT(mixed.imbalance(Items{0, 0, 1, 1}, 2), 1.02);
+  constexpr std::uint16_t kElsewhere = UnseenLoads::kElsewhere;
+  EXPECT_DOUBLE_EQ(mixed.imbalance(Items{0, 1, kElsewhere, kElsewhere}, 2), 1);
+  EXPECT_DOUBLE_EQ(mixed.imbalance(Items{0, kElsewhere, kElsewhere, kElsewhere}, 2), 2);
+}
+
+TEST(Moesaic, GpusOfANodeAreMoreEvenThanUnderALimit) {
+  const testing::PlantedDemand demand({.layers = 4, .experts = 32, .homes = 4, .requests = 60});
+  Problem problem{
+      .demand = demand, .topology = {.nodes = 2, .gpus_per_node = 2}, .slots_per_gpu = 8, .objective = {}};
+  const auto unevenness = [&] {  // of the GPUs in their nodes, on unseen requests
+    const auto plan = moesaic().place(problem);
+    double sum = 0;
+    for (std::size_t row = 0; row < 4; ++row) {
+      const UnseenLoads unseen(demand.tokens(row), 32);
+      for (std::size_t node = 0; node < 2; ++node) {
+        Items gpu_of(32, UnseenLoads::kElsewhere);
+        for (std::size_t s = node * 16; s < node * 16 + 16; ++s)
+          gpu_of[index(plan->placement.layer(row)[s])] = static_cast<std::uint16_t>(s / 8 % 2);
+        sum += unseen.imbalance(gpu_of, 2);
+      }
+    }
+    return sum;
+  };
+  const double shared = unevenness();
+  problem.max_imbalance = 1.3;
+  EXPECT_LT(shared, unevenness());
 }
 
 TEST(LayerFront, HoldsThePricesOfItsAssignments) {
