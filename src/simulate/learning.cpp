@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "evaluate/selected_tokens.hpp"
+#include "signature/space_fit.hpp"
 
 namespace moesaic::simulate {
 
@@ -43,6 +44,26 @@ signature::Predictor fit_predictor(const Recording& training, ThreadPool& pool) 
                                    .prefill_tokens = prefill_tokens,
                                    .decode_tokens = decode_tokens},
                                   {}, pool);
+}
+
+Result<PolicyFit> fit_policies(const Recording& training, std::size_t decoders, bool balanced,
+                               routing::DecodePolicyConfig& policies, ThreadPool& pool) {
+  const std::size_t layers = training.shape.layers.size(), experts = training.shape.experts;
+  const std::vector<float> decode = decode_counts(training);
+  const signature::CountsView prefill_view{layers, experts, training.prefill_counts};
+  const signature::CountsView decode_view{layers, experts, decode};
+  policies.marginal.predictor = fit_predictor(training, pool);
+
+  const signature::FittedSpace space = signature::fit_space(
+      training.shape, signature::Transform::kCountIdf, prefill_view, decode_view, {.pairs = 10'000}, pool);
+  policies.eldr.space = space.best();
+  policies.eldr.layer_rows = layers;
+  MOESAIC_ASSIGN(
+      solve::KmeansResult fit,
+      signature::cluster_signatures(policies.eldr.space, prefill_view,
+                                    {.clusters = decoders, .balanced = balanced, .starts = 3}, pool));
+  policies.eldr.centroids = std::move(fit.centroids);
+  return PolicyFit{.eldr_rho = space.choice.rho, .eldr_layers = space.choice.positions.size()};
 }
 
 }  // namespace moesaic::simulate

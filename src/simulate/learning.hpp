@@ -8,6 +8,7 @@
 #include "core/result.hpp"
 #include "core/selection.hpp"
 #include "core/thread_pool.hpp"
+#include "routing/decode_policies.hpp"
 #include "signature/prediction.hpp"
 #include "simulate/recording.hpp"
 #include "trace/trace.hpp"
@@ -29,5 +30,17 @@ std::vector<float> decode_counts(const Recording& recording);
 
 /// What prefills foretell of decodes, in the recording. REQUIRES: requests, with counts and shares.
 signature::Predictor fit_predictor(const Recording& training, ThreadPool& pool);
+
+/// What fit_policies() found.
+struct PolicyFit {
+  double eldr_rho = 0;          ///< of the layers chosen for ELDR's signatures, on the training requests
+  std::size_t eldr_layers = 0;  ///< how many
+};
+
+/// Fills in what `policies` learn from recorded requests: marginal's predictor; ELDR's layers, and first
+/// centroids for so many decoders (`balanced`: no cluster above its share). Deterministic at any thread
+/// count. Errors (bad input): fewer requests than decoders. REQUIRES: as fit_predictor().
+Result<PolicyFit> fit_policies(const Recording& training, std::size_t decoders, bool balanced,
+                               routing::DecodePolicyConfig& policies, ThreadPool& pool);
 
 }  // namespace moesaic::simulate

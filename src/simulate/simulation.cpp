@@ -247,6 +247,7 @@ class Simulation {
                      .arrival = arrival.at};
     flight.prompt_tokens = arrival.prompt_tokens > 0 ? arrival.prompt_tokens : request.prompt_tokens;
     flight.measured = counts(arrival);
+    result_.begun.push_back({now_, recorded, flight.prompt_tokens, flight.record.tokens});
     if (cluster_.decode.kv_capacity > 0 && reserve_of(flight) > cluster_.decode.kv_capacity) {
       error_ = {
           ErrorKind::kBadInput,

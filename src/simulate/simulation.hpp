@@ -41,6 +41,14 @@ struct RequestRecord {
   Nanoseconds tpot() const { return (last_token - first_token) / (tokens - 1); }
 };
 
+/// What an arrival became.
+struct Begun {
+  Nanoseconds at{0};
+  std::uint32_t recorded = 0;       ///< index in the recording
+  std::uint32_t prompt_tokens = 0;  ///< of its prefill
+  std::uint32_t tokens = 0;         ///< of output
+};
+
 struct RunResult {
   std::vector<RequestRecord> requests{};  ///< measured, in the order they ended
   // Over the steps that ended in the measured stretch of time:
@@ -50,6 +58,7 @@ struct RunResult {
   std::vector<std::int64_t> decoder_tokens{};  ///< step_tokens by decoder
   std::vector<Nanoseconds> decoder_busy{};     ///< time in steps, by decoder
   // Over the whole run:
+  std::vector<Begun> begun{};  ///< in order of time
   std::uint64_t arrivals = 0;  ///< requests that came
   std::uint64_t ended = 0;
   std::uint64_t restarted = 0;  ///< times that a request lost its decoder and began anew

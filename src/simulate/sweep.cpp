@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "signature/space_fit.hpp"
+#include "signature/layer_choice.hpp"
 #include "simulate/learning.hpp"
 #include "simulate/load.hpp"
 #include "trace/trace.hpp"
@@ -34,35 +34,25 @@ Status take_router(const artifact::Router& router, const std::string& path, cons
 
 /// Predictor, layers and first centroids, from the training requests; the latter two from a router if there
 /// is one.
-Status fit_policies(const Recording& training, const ClusterFile& file, Cluster& cluster, SweepOutcome& out,
-                    ThreadPool& pool) {
-  const std::size_t layers = training.shape.layers.size(), experts = training.shape.experts;
-  const std::vector<float> decode = decode_counts(training);
-  const signature::CountsView prefill_view{layers, experts, training.prefill_counts};
-  const signature::CountsView decode_view{layers, experts, decode};
+Status learn_policies(const Recording& training, const ClusterFile& file, Cluster& cluster, SweepOutcome& out,
+                      ThreadPool& pool) {
   routing::DecodePolicyConfig& policies = cluster.policies;
   policies.marginal.step = cluster.decode.step;
-  policies.marginal.predictor = fit_predictor(training, pool);
-
-  const signature::LayerChoiceOptions pairs{.pairs = 10'000};
-  policies.eldr.layer_rows = layers;
-  if (file.router) {
-    MOESAIC_TRY(take_router(*file.router, file.router_path, training.shape, policies.eldr));
-    out.eldr_rho = signature::signature_rho(policies.eldr.space, prefill_view, decode_view, pairs, pool);
-    out.eldr_layers = policies.eldr.space.layers.size();
+  if (!file.router) {
+    MOESAIC_ASSIGN(const PolicyFit fit,
+                   fit_policies(training, cluster.decode.workers, file.eldr_balanced, policies, pool));
+    out.eldr_rho = fit.eldr_rho;
+    out.eldr_layers = fit.eldr_layers;
     return {};
   }
-  const signature::FittedSpace space = signature::fit_space(training.shape, signature::Transform::kCountIdf,
-                                                            prefill_view, decode_view, pairs, pool);
-  policies.eldr.space = space.best();
-  out.eldr_rho = space.choice.rho;
-  out.eldr_layers = space.choice.positions.size();
-  MOESAIC_ASSIGN(
-      solve::KmeansResult fit,
-      signature::cluster_signatures(
-          policies.eldr.space, prefill_view,
-          {.clusters = cluster.decode.workers, .balanced = file.eldr_balanced, .starts = 3}, pool));
-  policies.eldr.centroids = std::move(fit.centroids);
+  const std::size_t layers = training.shape.layers.size(), experts = training.shape.experts;
+  const std::vector<float> decode = decode_counts(training);
+  policies.marginal.predictor = fit_predictor(training, pool);
+  policies.eldr.layer_rows = layers;
+  MOESAIC_TRY(take_router(*file.router, file.router_path, training.shape, policies.eldr));
+  out.eldr_rho = signature::signature_rho(policies.eldr.space, {layers, experts, training.prefill_counts},
+                                          {layers, experts, decode}, {.pairs = 10'000}, pool);
+  out.eldr_layers = policies.eldr.space.layers.size();
   return {};
 }
 
@@ -143,7 +133,7 @@ Result<SweepOutcome> sweep(io::FileSystem& files, const ClusterFile& file, Threa
         file.trace));
   }
   SweepOutcome out{.requests = recording.requests.size(), .training_requests = training.requests.size()};
-  MOESAIC_TRY(fit_policies(training, file, cluster, out, pool));
+  MOESAIC_TRY(learn_policies(training, file, cluster, out, pool));
   out.capacity = decode_capacity(cluster, recording);
   if (file.router && file.router->source.trace_digest == trace.digest()) {
     out.notes.push_back(
