@@ -14,8 +14,9 @@ target_include_directories(moesaic_comm_mpi PUBLIC ${_view})
 target_link_libraries(moesaic_comm_mpi PUBLIC moesaic_comm PRIVATE moesaic_warnings fmt::fmt MPI::MPI_CXX)
 
 file(GLOB _sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/apps/moesaic-mpi/*.cpp)
-set(_shared command.cpp import.cpp import_summary.cpp plan.cpp plan_options.cpp plan_sweep.cpp profile.cpp
-            profile_compare.cpp profile_page.cpp score_table.cpp time_table.cpp)
+set(_shared command.cpp import.cpp import_summary.cpp plan.cpp plan_change.cpp plan_options.cpp plan_page.cpp
+            plan_robust.cpp plan_sweep.cpp profile.cpp profile_compare.cpp profile_page.cpp score_table.cpp
+            time_table.cpp)
 if(_sources)
   list(TRANSFORM _shared PREPEND ${CMAKE_SOURCE_DIR}/apps/moesaic/)
   add_executable(moesaic-mpi ${_sources} ${_shared})

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "artifact/engine.hpp"
@@ -47,6 +49,23 @@ void print_rescored(const artifact::Plan& plan, dispatch::Rule rule) {
   fmt::print("{}", table.text());
 }
 
+/// Which GPUs of which machines the plan's are: a line a node.
+std::string devices_to_use(const Cluster& cluster) {
+  std::string text = "The plan leaves out GPUs; start the engine with those it is for alone:\n";
+  std::size_t rank = 0;
+  for (std::size_t node = 0; node < cluster.whole.nodes; ++node) {
+    std::vector<std::size_t> local;
+    for (std::size_t g = 0; g < cluster.whole.gpus_per_node; ++g) {
+      if (!std::ranges::binary_search(cluster.missing, cluster.whole.gpu(NodeId(node), g)))
+        local.push_back(g);
+    }
+    text += local.empty() ? fmt::format("  machine {}: not used\n", node)
+                          : fmt::format("  machine {}: CUDA_VISIBLE_DEVICES={} (node {} of the plan)\n", node,
+                                        fmt::join(local, ","), rank++);
+  }
+  return text;
+}
+
 Status run(Context& context, const Options& options) {
   MOESAIC_ASSIGN(const artifact::Engine engine, artifact::parse_engine(options.to));
   MOESAIC_ASSIGN(const artifact::Plan plan, artifact::read_plan(context.files, options.plan));
@@ -68,6 +87,7 @@ Status run(Context& context, const Options& options) {
              plan.placement.layers().size(), plan.placement.slots());
   print_rescored(plan, rule);
   fmt::print("Launch with:\n{}\n", file.launch);
+  if (plan.cluster) fmt::print("{}", devices_to_use(*plan.cluster));
   for (const std::string& warning : file.warnings) fmt::print("warning: {}\n", warning);
   Json json;
   json["schema"] = "moesaic.export/1";

@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <chrono>
 #include <filesystem>
@@ -7,9 +6,12 @@
 
 #include "command.hpp"
 #include "core/clock.hpp"
+#include "plan_change.hpp"
 #include "plan_options.hpp"
+#include "plan_page.hpp"
+#include "plan_robust.hpp"
 #include "plan_sweep.hpp"
-#include "planning/compare.hpp"
+#include "planning/fastest.hpp"
 #include "planning/plan_maker.hpp"
 #include "report/table.hpp"
 #include "score_table.hpp"
@@ -19,20 +21,22 @@ namespace {
 
 struct Options {
   PlanOptions common;
-  std::string trace, output, json, algorithm, requests = "train";
-  std::string windows, from;
-  std::optional<std::size_t> max_moves;
-  std::optional<double> max_bytes;
+  std::string trace, output, json, html, algorithm, requests = "train";
+  std::string windows;
+  ChangeOptions change;
   bool force = false;
   SweepOptions sweep;
+  RobustChoice robust;
 };
 
-/// What changing a running plan came to, for the table and the JSON.
-struct Change {
-  planning::Changed changed;
-  double expert_bytes = 0;  ///< 0 = not known
-  std::size_t slots = 0;    ///< of all layers
-  planning::NamedScore before, after;
+/// A plan, and what is said beside it.
+struct Made {
+  artifact::Plan plan;
+  std::vector<std::string> said;  ///< what was assumed, full sentences
+  std::optional<Change> change = {};
+  std::optional<RobustReport> robust = {};
+  std::vector<planning::NamedScore> scores = {};  ///< the plan's first, then baselines
+  double expert_bytes = 0;                        ///< 0 = not known
 };
 
 Result<planning::Windows> parse_windows(const std::string& text) {
@@ -83,188 +87,153 @@ std::string table_of(const artifact::Plan& plan) {
   return score_table(rows);
 }
 
-/// Experts that --max-moves or --max-bytes lets move; none = no bound.
-Result<std::optional<std::size_t>> budget(const Options& options, double expert_bytes) {
-  if (!options.max_bytes) return options.max_moves;
-  if (expert_bytes <= 0) {
-    return bad_input("--max-bytes: the size of an expert is not known; give --model, or --max-moves.");
+/// The plan of the least modelled time of a layer.
+Result<planning::Fastest> make_fastest(const Options& options, const trace::Trace& trace,
+                                       const planning::Split& split, const planning::PlaceOptions& place,
+                                       ThreadPool& pool) {
+  MOESAIC_ASSIGN(const cost::ModelPreset* const preset, preset_of(options.common.model, trace));
+  if (preset == nullptr) {
+    return bad_input(
+        fmt::format("--optimize time: model \"{}\" of {} has no preset, so bytes are not known; name one "
+                    "that fits with --model.",
+                    trace.shape().model, trace.path()));
   }
-  return static_cast<std::size_t>(*options.max_bytes / expert_bytes);
+  MOESAIC_ASSIGN(const cost::HardwarePreset* const hardware,
+                 cost::find_hardware(options.sweep.time.hardware));
+  return planning::place_fastest(split, place,
+                                 {.costs = cost::layer_costs(*preset, *hardware, split.options().topology,
+                                                             cost::StepAssumptions{}.memory_efficiency),
+                                  .tokens_per_gpu = options.sweep.time.batch,
+                                  .per_expert = options.common.counts_rows()},
+                                 pool);
 }
 
-/// Changes the plan of --from: its homes stay, its experts move within the budget.
-Result<artifact::Plan> change(Context& context, const Options& options, Resolved& resolved,
+std::string fastest_note(const planning::Fastest& fastest, const Options& options) {
+  const auto layers = static_cast<double>(fastest.solution.placement.layers().size() * fastest.steps);
+  const auto microseconds = [&](Nanoseconds time) {
+    return static_cast<double>(time.count()) / layers / 1e3;
+  };
+  std::string taken;
+  for (const planning::Candidate& one : fastest.candidates) {
+    if (one.layers == 0) continue;
+    taken += fmt::format("{}{} ({} layers, {:.1f} us for all)", taken.empty() ? "" : "; ", one.name,
+                         one.layers, microseconds(one.time));
+  }
+  return fmt::format(
+      "Modelled on planning tokens, {} and {} tokens a GPU, a layer takes {:.1f} us; each layer has the "
+      "fastest of {} candidates: {}.",
+      options.sweep.time.hardware, options.sweep.time.batch, microseconds(fastest.time),
+      fastest.candidates.size(), taken);
+}
+
+Result<Made> make_from_tokens(Context& context, const Options& options, Resolved& resolved,
                               const trace::Trace& trace, const planning::PlaceOptions& place,
-                              ThreadPool& pool, std::optional<Change>& change) {
-  MOESAIC_ASSIGN(const artifact::Plan running, artifact::read_plan(context.files, options.from));
-  if (!running.assigner) {
-    return bad_input(
-        fmt::format("{}: was planned from counts and has no homes for requests to keep; make a new "
-                    "plan without --from.",
-                    options.from));
-  }
-  resolved.split.assigner = &*running.assigner;
-  resolved.split.attention = running.attention;
-  planning::PlaceOptions told = place;
-  told.objective.attention = running.attention;
-  if (running.placement.topology() != resolved.split.topology ||
-      running.placement.slots_per_gpu() != place.slots_per_gpu) {
-    const Topology& topology = running.placement.topology();
-    return bad_input(
-        fmt::format("--from {}: is for --nodes {} --gpus-per-node {} --slots-per-gpu {}; a plan that "
-                    "is changed keeps them.",
-                    options.from, topology.nodes, topology.gpus_per_node, running.placement.slots_per_gpu()));
-  }
-  progress("finding homes with the running plan's assigner");
-  MOESAIC_ASSIGN(const planning::Split split, planning::Split::make(trace, resolved.split, pool));
-  const std::size_t slots = running.placement.all_slots().size();
-  MOESAIC_ASSIGN(const std::optional<std::size_t> moves, budget(options, resolved.expert_bytes));
-  progress("changing the running placement");
-  MOESAIC_ASSIGN(planning::Changed changed, planning::change(split, told, running.placement, moves, pool));
-  const evaluate::ScoreOptions score{.objective = told.objective,
-                                     .step_requests = options.common.step_tokens,
-                                     .bytes_per_copy = resolved.bytes_per_copy};
-  const planning::NamedPlacement both[] = {{"(running)", &running.placement},
-                                           {"(changed)", &changed.solution.placement}};
-  MOESAIC_ASSIGN(const auto scores, planning::score_split(split, both, false, told, score, pool));
-  MOESAIC_ASSIGN(artifact::Plan plan, planning::plan_with(split, changed.solution, told, score, pool));
-  plan.algorithm.options["from"] = std::filesystem::path(options.from).filename().string();
-  plan.algorithm.options["moves"] = changed.transfers.slots;
-  change = Change{.changed = std::move(changed),
-                  .expert_bytes = resolved.expert_bytes,
-                  .slots = slots,
-                  .before = scores[0],
-                  .after = scores[1]};
-  return plan;
-}
-
-/// Inter-node bytes a token that the change saves on what was scored; NaN where bytes are not known.
-double saved_bytes(const Change& change, bool per_expert) {
-  const auto bytes = [&](const planning::NamedScore& s) {
-    return (per_expert ? s.score.per_expert : s.score.dedup).inter_node_bytes_per_token;
-  };
-  return bytes(change.before) - bytes(change.after);
-}
-
-Json change_json(const Change& change, bool per_expert) {
-  const placement::Transfers& moved = change.changed.transfers;
-  Json json = Json::Object{};
-  json["moves"] = moved.slots;
-  json["moves_inter_node"] = moved.inter_node;
-  json["moves_to_goal"] = change.changed.moves_to_goal;
-  json["slots"] = change.slots;
-  constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
-  const double expert_bytes = change.expert_bytes > 0 ? change.expert_bytes : kUnknown;
-  json["bytes"] = expert_bytes * static_cast<double>(moved.slots);
-  json["bytes_inter_node"] = expert_bytes * static_cast<double>(moved.inter_node);
-  json["pay_back_tokens"] =
-      expert_bytes * static_cast<double>(moved.inter_node) / saved_bytes(change, per_expert);
-  json["before"] = evaluate::to_json(change.before.score, false);
-  json["after"] = evaluate::to_json(change.after.score, false);
-  Json::Array curve;
-  for (const placement::ReplanPoint& point : change.changed.curve) {
-    Json one = Json::Object{};
-    one["moves"] = point.moves;
-    one["gain"] = point.gain;
-    curve.push_back(std::move(one));
-  }
-  json["curve"] = std::move(curve);
-  return json;
-}
-
-void print_change(const Change& change, bool per_expert) {
-  const placement::Transfers& moved = change.changed.transfers;
-  const auto share = [&](std::size_t moves) {
-    return 100.0 * static_cast<double>(moves) / static_cast<double>(change.slots);
-  };
-  fmt::print("Against the running plan, same requests and homes:\n{}",
-             score_table(std::vector{change.before, change.after}));
-  fmt::print("{} experts move ({:.1f} % of the slots), {} of them to a node that has no copy", moved.slots,
-             share(moved.slots), moved.inter_node);
-  if (change.expert_bytes > 0) {
-    fmt::print(": {:.2f} GiB, {:.2f} between nodes",
-               static_cast<double>(moved.slots) * change.expert_bytes / 0x1p30,
-               static_cast<double>(moved.inter_node) * change.expert_bytes / 0x1p30);
-  }
-  fmt::print(".\n");
-  const double saved = saved_bytes(change, per_expert);
-  if (saved > 0 && change.expert_bytes > 0) {
-    fmt::print("The bytes moved between nodes are saved again after {:.0f} tokens.\n",
-               static_cast<double>(moved.inter_node) * change.expert_bytes / saved);
-  } else if (saved <= 0) {
-    fmt::print("It sends no fewer bytes between nodes than the running plan: what it buys is balance.\n");
-  }
-  std::vector<std::string> points;
-  for (const double at : {1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0}) {
-    double gain = 0;
-    for (const placement::ReplanPoint& point : change.changed.curve) {
-      if (share(point.moves) <= at) gain = point.gain;
-    }
-    points.push_back(fmt::format("{:.0f} %: {:.2f}", at, gain));
-  }
-  fmt::print("Gain on planning tokens by slots moved (all at {:.0f} %):\n  {}\n",
-             share(change.changed.moves_to_goal), fmt::join(points, ", "));
-}
-
-Result<artifact::Plan> make(Context& context, const Options& options, ThreadPool& pool,
-                            std::vector<std::string>& said, std::optional<Change>& changed) {
-  progress("reading " + options.trace);
-  const auto opened = trace::Trace::open(context.files, options.trace);
-  MOESAIC_TRY(comm::agree(context.comm, opened));
-  const trace::Trace& trace = *opened;
-  MOESAIC_TRY(comm::same_everywhere(context.comm, trace.digest(), "trace"));
-  MOESAIC_ASSIGN(Resolved resolved, resolve(options.common, trace, pool));
-  said = resolved.said;
-  const bool counts = trace.kind() == trace::Kind::kCounts;
-  const std::string algorithm = !options.algorithm.empty() ? options.algorithm : counts ? "eplb" : "moesaic";
-  MOESAIC_ASSIGN(planning::PlaceOptions place, place_options(options.common, resolved, algorithm));
-  place.comm = &context.comm;
-  MOESAIC_ASSIGN(const planning::Windows windows, parse_windows(options.windows));
-  if (options.from.empty() && (options.max_moves || options.max_bytes)) {
-    return bad_input(
-        "--max-moves, --max-bytes: bound what a change of a running plan moves; give it by --from.");
-  }
-  if (options.max_moves && options.max_bytes) {
-    return bad_input("--max-moves and --max-bytes: give one of them.");
-  }
-  if (counts && !options.from.empty()) {
-    return bad_input("--from: changes a plan by what tokens do, and the trace holds counts.");
-  }
-  if (counts) {
-    said.push_back("The trace holds counts: balance is planned and scored, copies are not known.");
-    return planning::make_counts_plan(trace, resolved.split.topology, resolved.split.phase, windows, place,
-                                      pool);
-  }
+                              ThreadPool& pool) {
   if (!options.windows.empty()) {
-    return bad_input("--windows: the trace holds tokens, not windows of counts; use --requests.");
+    return bad_input("--windows: the trace holds tokens, not windows of counts; use --requests or --robust.");
   }
   MOESAIC_ASSIGN(resolved.split.planned_on, parse_request_set(options.requests));
   if (resolved.split.planned_on == RequestSet::kHeldout) {
     return bad_input(
         "--requests heldout: a plan is made on train or all; held-out requests are for scoring.");
   }
-  if (!options.from.empty()) {
-    return change(context, options, resolved, trace, place, pool, changed);
+  const evaluate::ScoreOptions score{.objective = place.objective,
+                                     .step_requests = options.common.step_tokens,
+                                     .bytes_per_copy = resolved.bytes_per_copy,
+                                     .comm = &context.comm};
+  if (!options.change.from.empty()) {
+    MOESAIC_ASSIGN(ChangedPlan changed,
+                   change_plan(context, options.change, resolved, trace, place, score, pool));
+    return Made{.plan = std::move(changed.plan),
+                .said = {},
+                .change = std::move(changed.change),
+                .scores = std::move(changed.scores)};
   }
   progress("grouping requests");
   const auto split = planning::Split::make(trace, resolved.split, pool);
   MOESAIC_TRY(comm::agree(context.comm, split));
-  progress("placing experts with " + algorithm);
-  return planning::make_plan(*split, place,
-                             {.objective = place.objective,
-                              .step_requests = options.common.step_tokens,
-                              .bytes_per_copy = resolved.bytes_per_copy,
-                              .comm = &context.comm},
-                             pool);
+  progress("placing experts with " + place.algorithm);
+  std::vector<planning::NamedScore> scores;
+  if (options.common.optimizes_time()) {
+    MOESAIC_ASSIGN(const planning::Fastest fastest, make_fastest(options, trace, *split, place, pool));
+    MOESAIC_ASSIGN(artifact::Plan plan,
+                   planning::plan_with(*split, fastest.solution, place, score, pool, &scores));
+    plan.algorithm.options["optimize"] = options.common.optimize;
+    plan.algorithm.options["hardware"] = options.sweep.time.hardware;
+    plan.algorithm.options["batch"] = options.sweep.time.batch;
+    plan.notes.push_back(fastest_note(fastest, options));
+    return Made{.plan = std::move(plan), .said = {}, .scores = std::move(scores)};
+  }
+  if (!options.robust.on()) {
+    MOESAIC_ASSIGN(artifact::Plan plan, planning::make_plan(*split, place, score, pool, &scores));
+    return Made{.plan = std::move(plan), .said = {}, .scores = std::move(scores)};
+  }
+  MOESAIC_ASSIGN(RobustReport robust, make_robust(options.robust, *split, place, score, pool));
+  MOESAIC_ASSIGN(artifact::Plan plan,
+                 planning::plan_with(*split, robust.plan.solution, place, score, pool, &scores));
+  plan.algorithm.options["robust"] = robust_options(robust);
+  for (std::string& note : robust_notes(robust, place.per_expert, place.max_imbalance))
+    plan.notes.push_back(std::move(note));
+  return Made{.plan = std::move(plan), .said = {}, .robust = std::move(robust), .scores = std::move(scores)};
+}
+
+Result<Made> make(Context& context, const Options& options, ThreadPool& pool) {
+  progress("reading " + options.trace);
+  const auto opened = trace::Trace::open(context.files, options.trace);
+  MOESAIC_TRY(comm::agree(context.comm, opened));
+  const trace::Trace& trace = *opened;
+  MOESAIC_TRY(comm::same_everywhere(context.comm, trace.digest(), "trace"));
+  MOESAIC_ASSIGN(Resolved resolved, resolve(context.files, options.common, trace, pool));
+  const bool counts = trace.kind() == trace::Kind::kCounts;
+  const std::string algorithm = !options.algorithm.empty() ? options.algorithm : counts ? "eplb" : "moesaic";
+  MOESAIC_ASSIGN(planning::PlaceOptions place, place_options(options.common, resolved, algorithm));
+  place.comm = &context.comm;
+  MOESAIC_ASSIGN(const planning::Windows windows, parse_windows(options.windows));
+  std::vector<std::string> said = resolved.said;
+  const auto make_from_counts = [&]() -> Result<Made> {
+    if (!options.change.from.empty() || options.robust.on() || options.common.optimizes_time()) {
+      return bad_input(
+          "--from, --robust, --optimize time: plan by what tokens do, and the trace holds counts.");
+    }
+    said.push_back("The trace holds counts: balance is planned and scored, copies are not known.");
+    std::vector<planning::NamedScore> scores;
+    MOESAIC_ASSIGN(artifact::Plan plan,
+                   planning::make_counts_plan(trace, resolved.split.topology, resolved.split.phase, windows,
+                                              place, pool, &scores));
+    return Made{.plan = std::move(plan), .said = {}, .scores = std::move(scores)};
+  };
+  MOESAIC_ASSIGN(Made made, counts ? make_from_counts()
+                                   : make_from_tokens(context, options, resolved, trace, place, pool));
+  made.said = std::move(said);
+  made.plan.cluster = resolved.cluster;
+  made.expert_bytes = resolved.expert_bytes;
+  return made;
 }
 
 /// What the plan's limits came to.
 Status said_of(const artifact::Plan& plan, const Options& options) {
   if (plan.constraints_met) return {};
   return answer_no(
-      fmt::format("{}: --max-imbalance {} is missed on some layers (constraints_met: false); the "
+      fmt::format("{}: --max-imbalance or a pin is missed on some layers (constraints_met: false); the "
                   "notes above list them. Allow more, or give the plan more slots.",
-                  options.output, options.common.max_imbalance));
+                  options.output));
+}
+
+/// The page of --html. A page is a report, not a product: an existing one is replaced.
+Status write_page(Context& context, const Options& options, const Made& made) {
+  if (options.html.empty()) return {};
+  const report::Page page = plan_page({.plan = made.plan,
+                                       .path = options.output,
+                                       .trace = options.trace,
+                                       .scores = made.scores,
+                                       .change = made.change ? &*made.change : nullptr,
+                                       .robust = made.robust ? &*made.robust : nullptr,
+                                       .expert_bytes = made.expert_bytes,
+                                       .per_expert = options.common.counts_rows(),
+                                       .said = made.said});
+  MOESAIC_TRY(report::write(page, context.files, options.html, true));
+  if (options.json != "-") fmt::print("The page is {}.\n", options.html);
+  return {};
 }
 
 /// What does not go together with --sweep or without it.
@@ -276,27 +245,37 @@ Status check_sweep(const Options& options) {
     }
     return {};
   }
-  if (!options.output.empty() || !options.from.empty() || !options.windows.empty() ||
-      options.requests != "train") {
+  if (!options.output.empty() || !options.change.from.empty() || !options.windows.empty() ||
+      options.requests != "train" || options.robust.on()) {
     return bad_input(
-        "--sweep: plans on the train requests and writes no plan; leave out -o, --from, --windows and "
+        "--sweep: plans on the train requests and writes no plan; leave out -o, --from, --robust, --windows "
+        "and "
         "--requests.");
   }
   return {};
 }
 
 Status run(Context& context, const Options& options) {
+  if (!options.html.empty()) MOESAIC_TRY(report::can_render());
   MOESAIC_TRY(check_sweep(options));
+  MOESAIC_TRY(options.change.check());
+  if ((options.robust.on() || options.common.optimizes_time()) && !options.change.from.empty()) {
+    return bad_input(
+        "--robust, --optimize time: make a new plan; a running one (--from) is changed by its copies.");
+  }
+  if (options.robust.on() && options.common.optimizes_time()) {
+    return bad_input("--robust: weighs copies of parts of the traffic; --optimize time cannot be with it.");
+  }
   if (options.sweep.on) {
     return run_sweep(context, options.sweep, options.common,
-                     options.algorithm.empty() ? "moesaic" : options.algorithm, options.trace, options.json);
+                     options.algorithm.empty() ? "moesaic" : options.algorithm, options.trace,
+                     {.json = options.json, .html = options.html});
   }
   // Nothing is worth computing that cannot be kept.
   MOESAIC_TRY(comm::agree(context.comm, refuse_existing(context, options.output, options.force)));
   ThreadPool pool(options.common.threads);
-  std::vector<std::string> said;
-  std::optional<Change> changed;
-  MOESAIC_ASSIGN(const artifact::Plan plan, make(context, options, pool, said, changed));
+  MOESAIC_ASSIGN(Made made, make(context, options, pool));
+  const artifact::Plan& plan = made.plan;
   // The root writes; every rank has the same plan.
   MOESAIC_TRY(
       comm::agree(context.comm, context.comm.is_root()
@@ -312,21 +291,28 @@ Status run(Context& context, const Options& options) {
              artifact::name(plan.label));
   fmt::print("Scored on {}:\n{}{}", sampled ? "what it was planned on (in sample)" : "what it has not seen",
              table_of(plan), score_legend(plan.placement.topology().nodes));
-  const bool per_expert = options.common.optimize == "per-expert";
-  if (changed) {
-    print_change(*changed, per_expert);
-    said.push_back("SGLang and TensorRT-LLM read their expert map at start: a changed one needs a restart.");
+  const bool per_expert = options.common.counts_rows();
+  if (made.robust) {
+    fmt::print("By part, {} node copies a token-layer, without and with --robust:\n{}",
+               per_expert ? "per-expert" : "dedup", robust_table(*made.robust, per_expert).text());
   }
-  print_notes(said);
+  if (made.change) {
+    print_change(*made.change, per_expert);
+    made.said.push_back(
+        "SGLang and TensorRT-LLM read their expert map at start: a changed one needs a restart.");
+  }
+  print_notes(made.said);
   print_notes(plan.notes);
   Json json = plan.score;
   json["schema"] = "moesaic.plan-result/1";
   json["plan"] = options.output;
   json["algorithm"] = plan.algorithm.name;
   json["constraints_met"] = plan.constraints_met;
-  if (changed) json["change"] = change_json(*changed, per_expert);
+  if (made.change) json["change"] = change_json(*made.change, per_expert);
+  if (made.robust) json["robust"] = robust_json(*made.robust);
   json["slots_per_gpu"] = plan.placement.slots_per_gpu();
   MOESAIC_TRY(write_json(context, options.json, json));
+  MOESAIC_TRY(write_page(context, options, made));
   return said_of(plan, options);
 }
 
@@ -347,14 +333,12 @@ void add_plan(CLI::App& app, Context& context) {
       ->capture_default_str();
   command->add_option("--windows", options->windows,
                       "Counts traces: plan on windows A:B, score on later ones");
-  command->add_option("--from", options->from,
-                      "Change this running plan: its homes stay, experts move within the budget");
-  command->add_option("--max-moves", options->max_moves,
-                      "With --from: most experts to move, over all layers");
-  command->add_option("--max-bytes", options->max_bytes, "With --from: most bytes of expert weights to move");
+  options->change.add(*command);
+  options->robust.add(*command);
   options->sweep.add(*command);
   command->add_flag("--force", options->force, "Replace an existing plan");
   command->add_option("--json", options->json, "Write the scores as JSON; - = stdout");
+  command->add_option("--html", options->html, "Write a page of charts: one file, opened from disk");
   run_when_chosen(*command, context, [&context, options] { return run(context, *options); });
 }
 

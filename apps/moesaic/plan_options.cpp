@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/limits.hpp"
 #include "placement/algorithm.hpp"
+#include "planning/pin_list.hpp"
 #include "trace/identical.hpp"
 
 namespace moesaic::app {
@@ -48,12 +50,24 @@ void PlanOptions::add_planning(CLI::App& command) {
       ->check(CLI::PositiveNumber);
   command.add_option("--max-imbalance", max_imbalance, "Most max/mean of rows, per layer, on nodes and GPUs");
   command
-      .add_option("--optimize", optimize,
-                  "Copies that count: dedup (one a node, prefill) or per-expert (one a row, low latency)")
+      .add_option(
+          "--optimize", optimize,
+          "Copies that count: dedup (one a node, prefill) or per-expert (one a row, low latency); plan "
+          "alone: time or time-per-expert, the modelled time of those kernels (--hardware, --batch)")
       ->capture_default_str();
   command
       .add_option("--domains", domains,
                   "Only requests of these domains (comma-separated); !A,B = all but A and B")
+      ->delimiter(',');
+  command
+      .add_option(
+          "--pin", pins,
+          "LAYER:EXPERT:NODE[.GPU], comma-separated: a copy of the expert stays there (layer *: all); "
+          "@FILE: a pin a line")
+      ->delimiter(',');
+  command
+      .add_option("--missing-gpus", missing_gpus,
+                  "GPUs to leave out, node by node from 0; nodes must keep as many each, or none")
       ->delimiter(',');
   command.add_option("--effort", effort, "Work units of a search")->capture_default_str();
   command.add_option("--seed", seed, "Seed of the held-out split and of random choices")
@@ -62,8 +76,9 @@ void PlanOptions::add_planning(CLI::App& command) {
 
 namespace {
 
-/// Codes of the domains that --domains names.
-Result<std::vector<std::uint16_t>> domain_codes(std::vector<std::string> names, const trace::Trace& trace) {
+/// Codes of the domains that an option names.
+Result<std::vector<std::uint16_t>> domain_codes(std::string_view option, std::vector<std::string> names,
+                                                const trace::Trace& trace) {
   const bool but = !names.empty() && names.front().starts_with('!');
   if (but) names.front().erase(0, 1);
   const std::vector<std::string>& known = trace.requests().domains;
@@ -71,7 +86,7 @@ Result<std::vector<std::uint16_t>> domain_codes(std::vector<std::string> names, 
   for (const std::string& name : names) {
     const auto found = std::ranges::find(known, name);
     if (found == known.end()) {
-      return bad_input(fmt::format("--domains {}: {} has no such domain; `moesaic info` lists its {}.", name,
+      return bad_input(fmt::format("{} {}: {} has no such domain; `moesaic info` lists its {}.", option, name,
                                    trace.path(), known.size()));
     }
     named[static_cast<std::size_t>(found - known.begin())] = true;
@@ -80,16 +95,45 @@ Result<std::vector<std::uint16_t>> domain_codes(std::vector<std::string> names, 
   for (std::size_t code = 0; code < known.size(); ++code) {
     if (named[code] != but) codes.push_back(static_cast<std::uint16_t>(code));
   }
-  if (codes.empty()) return bad_input("--domains: leaves no domain; name fewer after the !.");
+  if (codes.empty()) return bad_input(fmt::format("{}: leaves no domain; name fewer after the !.", option));
   return codes;
+}
+
+Result<std::vector<placement::Pin>> pins_of(io::FileSystem& files, const std::vector<std::string>& texts,
+                                            const ModelShape& shape) {
+  std::vector<placement::Pin> pins;
+  for (const std::string& text : texts) {
+    std::vector<placement::Pin> more;
+    if (text.starts_with('@')) {
+      const std::string path = text.substr(1);
+      MOESAIC_ASSIGN(const std::string file, io::read_file(files, path, limits::kMaxConfigBytes));
+      MOESAIC_ASSIGN(more, planning::parse_pin_file(file, shape, path));
+    } else {
+      MOESAIC_ASSIGN(more, planning::parse_pin(text, shape, "--pin"));
+    }
+    pins.insert(pins.end(), more.begin(), more.end());
+  }
+  return pins;
 }
 
 }  // namespace
 
+Result<UsableGpus> usable_gpus(const PlanOptions& options) {
+  Cluster cluster{.whole = {.nodes = options.nodes, .gpus_per_node = options.gpus_per_node}, .missing = {}};
+  MOESAIC_TRY(validate(cluster.whole));
+  if (options.missing_gpus.empty()) return UsableGpus{.topology = cluster.whole, .cluster = {}};
+  for (const std::uint32_t gpu : options.missing_gpus) cluster.missing.push_back(GpuId(gpu));
+  std::ranges::sort(cluster.missing);
+  MOESAIC_ASSIGN(const Topology left, remaining(cluster));
+  return UsableGpus{.topology = left, .cluster = std::move(cluster)};
+}
+
 Result<planning::PlaceOptions> place_options(const PlanOptions& options, const Resolved& resolved,
                                              const std::string& algorithm) {
-  if (options.optimize != "dedup" && options.optimize != "per-expert") {
-    return bad_input(fmt::format("--optimize {}: expected dedup or per-expert.", options.optimize));
+  const bool time = options.optimizes_time();
+  if (options.optimize != "dedup" && options.optimize != "per-expert" && !time) {
+    return bad_input(
+        fmt::format("--optimize {}: expected dedup, per-expert, time or time-per-expert.", options.optimize));
   }
   return planning::PlaceOptions{
       .algorithm = algorithm,
@@ -99,7 +143,8 @@ Result<planning::PlaceOptions> place_options(const PlanOptions& options, const R
       .effort = options.effort,
       .expert_groups = options.expert_groups,
       .max_imbalance = options.max_imbalance,
-      .per_expert = options.optimize == "per-expert"};
+      .pins = resolved.pins,
+      .per_expert = options.counts_rows()};
 }
 
 Result<const cost::ModelPreset*> preset_of(const std::string& model, const trace::Trace& trace) {
@@ -117,10 +162,13 @@ Result<std::vector<std::uint32_t>> recorded_again(const trace::Trace& trace, Thr
   return rows;
 }
 
-Result<Resolved> resolve(const PlanOptions& options, const trace::Trace& trace, ThreadPool& pool) {
+Result<Resolved> resolve(io::FileSystem& files, const PlanOptions& options, const trace::Trace& trace,
+                         ThreadPool& pool) {
   Resolved resolved;
-  resolved.split.topology = {.nodes = options.nodes, .gpus_per_node = options.gpus_per_node};
-  MOESAIC_TRY(validate(resolved.split.topology));
+  MOESAIC_ASSIGN(UsableGpus usable, usable_gpus(options));
+  resolved.split.topology = usable.topology;
+  resolved.cluster = std::move(usable.cluster);
+  MOESAIC_ASSIGN(resolved.pins, pins_of(files, options.pins, trace.shape()));
   if (options.attention != "dp" && options.attention != "tp") {
     return bad_input(fmt::format("--attention {}: expected dp or tp.", options.attention));
   }
@@ -144,7 +192,11 @@ Result<Resolved> resolve(const PlanOptions& options, const trace::Trace& trace, 
     MOESAIC_ASSIGN(const evaluate::PhaseChoice chosen,
                    evaluate::choose_phases(trace, options.phase, options.predict_from));
     if (!options.domains.empty()) {
-      MOESAIC_ASSIGN(resolved.split.domains, domain_codes(options.domains, trace));
+      MOESAIC_ASSIGN(resolved.split.domains, domain_codes("--domains", options.domains, trace));
+    }
+    if (!options.score_domains.empty()) {
+      MOESAIC_ASSIGN(resolved.split.scored_domains,
+                     domain_codes("--score-domains", options.score_domains, trace));
     }
     MOESAIC_ASSIGN(resolved.split.left_out, recorded_again(trace, pool));
     if (const std::size_t n = resolved.split.left_out.size(); n > 0) {

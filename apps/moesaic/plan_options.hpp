@@ -13,6 +13,8 @@
 #include "cost/model_preset.hpp"
 #include "dispatch/dispatch.hpp"
 #include "evaluate/unseen_homes.hpp"
+#include "io/files.hpp"
+#include "placement/pins.hpp"
 #include "planning/plan_maker.hpp"
 #include "planning/slots.hpp"
 #include "planning/split.hpp"
@@ -32,20 +34,33 @@ struct PlanOptions {
   std::uint64_t seed = 0, effort = 1;
   double max_imbalance = 0;
   std::string optimize = "dedup";
-  std::vector<std::string> domains;
+  std::vector<std::string> domains, score_domains, pins;
+  std::vector<std::uint32_t> missing_gpus;
+
+  bool optimizes_time() const { return optimize == "time" || optimize == "time-per-expert"; }
+  bool counts_rows() const { return optimize.ends_with("per-expert"); }
 
   void add_topology(CLI::App& command);
   void add_scoring(CLI::App& command);
   void add_planning(CLI::App& command);
 };
 
+/// Nodes and GPUs without those of --missing-gpus; the cluster where there are any.
+struct UsableGpus {
+  Topology topology;
+  std::optional<Cluster> cluster;
+};
+Result<UsableGpus> usable_gpus(const PlanOptions& options);
+
 struct Resolved {
   planning::SplitOptions split;  ///< for token traces
   dispatch::Rule rule = dispatch::Rule::kLocal;
   std::size_t slots_per_gpu = 0;
-  double bytes_per_copy = 0;      ///< NaN when the model is not known
-  double expert_bytes = 0;        ///< 0 when not known
-  std::vector<std::string> said;  ///< what was assumed, full sentences
+  double bytes_per_copy = 0;  ///< NaN when the model is not known
+  double expert_bytes = 0;    ///< 0 when not known
+  std::vector<placement::Pin> pins;
+  std::optional<Cluster> cluster;  ///< where --missing-gpus leaves some out; split.topology is the rest
+  std::vector<std::string> said;   ///< what was assumed, full sentences
 };
 
 /// What the planner is told, of the options and of what they came to.
@@ -57,6 +72,8 @@ Result<const cost::ModelPreset*> preset_of(const std::string& model, const trace
 /// Rows of the requests that are another one recorded again, token for token: planned on and scored on, they
 /// would flatter a plan. REQUIRES: kTokens.
 Result<std::vector<std::uint32_t>> recorded_again(const trace::Trace& trace, ThreadPool& pool);
-Result<Resolved> resolve(const PlanOptions& options, const trace::Trace& trace, ThreadPool& pool);
+/// `files`: where --pin @FILE is read.
+Result<Resolved> resolve(io::FileSystem& files, const PlanOptions& options, const trace::Trace& trace,
+                         ThreadPool& pool);
 
 }  // namespace moesaic::app

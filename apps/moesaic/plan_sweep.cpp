@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
+#include <iterator>
 #include <limits>
 #include <optional>
 
 #include "planning/sweep.hpp"
+#include "report/page.hpp"
 #include "report/table.hpp"
 #include "score_table.hpp"
 
@@ -49,7 +52,7 @@ std::vector<Priced> price(const std::vector<planning::SweepPoint>& points, const
   return all;
 }
 
-std::string table_of(const std::vector<Priced>& points) {
+report::Table table_of(const std::vector<Priced>& points) {
   std::vector<std::string> headers = {
       "extra\nslots",  "limit",         "dedup\nnode",          "per-exp\nnode",      "node\nmax/mean",
       "GPU\nmax/mean", "replicas\nGiB", "MB/token\ninter-node", "KB/token\nsaved/GiB"};
@@ -73,7 +76,119 @@ std::string table_of(const std::vector<Priced>& points) {
     }
     table.add(std::move(cells));
   }
-  return table.text();
+  return table;
+}
+
+/// One figure over extra slots, a line a limit.
+report::Curves by_slots(const std::vector<Priced>& points, std::string title, std::string note,
+                        report::Axis y, const std::function<double(const Priced&)>& figure,
+                        bool from_zero = true) {
+  report::Curves chart{.title = std::move(title),
+                       .note = std::move(note),
+                       .x = {.name = "extra slots", .unit = "a layer"},
+                       .y = std::move(y),
+                       .at = {},
+                       .series = {}};
+  for (const Priced& point : points) {
+    const auto at = static_cast<double>(point.extra_slots);
+    if (chart.at.empty() || chart.at.back() != at) chart.at.push_back(at);
+    const std::string name = "limit " + report::number(point.point->max_imbalance, 2);
+    auto series = std::ranges::find(chart.series, name, &report::Series::name);
+    if (series == chart.series.end()) {
+      chart.series.push_back({.name = name, .y = {}});
+      series = std::prev(chart.series.end());
+    }
+    series->y.push_back(figure(point));
+  }
+  chart.from_zero = from_zero;
+  return chart;
+}
+
+report::Page page_of(const std::vector<Priced>& points, const std::string& trace, const trace::Trace& opened,
+                     const Resolved& resolved, const std::string& algorithm,
+                     const std::optional<TimeReport>& time) {
+  const Topology& topology = resolved.split.topology;
+  const std::string& model = opened.shape().model;
+  report::Page page{.title = "What replicas buy for " + (model.empty() ? std::string("the model") : model),
+                    .subtitle = trace,
+                    .facts = {},
+                    .summary = {},
+                    .sections = {},
+                    .notes = resolved.said};
+  page.facts = {{"machines", fmt::format("{} nodes × {} GPUs", topology.nodes, topology.gpus_per_node)},
+                {"experts", fmt::format("{} layers × {}, {} a token", opened.shape().layers.size(),
+                                        opened.shape().experts, opened.shape().top_k)},
+                {"algorithm", algorithm},
+                {"replica choice", std::string(dispatch::name(resolved.rule))}};
+  const auto [fewest, most] = std::ranges::minmax(
+      points, {}, [](const Priced& p) { return p.point->score.dedup.node_copies_per_token_layer; });
+  page.summary.push_back(
+      {.title = "Copies",
+       .verdict =
+           fmt::format("{} to {}", report::number(most.point->score.dedup.node_copies_per_token_layer, 2),
+                       report::number(fewest.point->score.dedup.node_copies_per_token_layer, 2)),
+       .text = fmt::format(
+           "Copies to other nodes a token and layer, from {} extra slots under limit {} to {} under {}: "
+           "on requests that were not planned on.",
+           most.extra_slots, report::number(most.point->max_imbalance, 2), fewest.extra_slots,
+           report::number(fewest.point->max_imbalance, 2))});
+  if (time) {
+    const Priced& fastest = *std::ranges::min_element(points, {}, &Priced::dedup_step_ms);
+    page.summary.push_back(
+        {.title = "Time",
+         .verdict = fmt::format("{} ms", report::number(fastest.dedup_step_ms, 2)),
+         .text = fmt::format(
+             "The fastest modelled step (dedup) has {} extra slots under limit {}. A model, not a "
+             "measurement: {}, {} tokens a GPU.",
+             fastest.extra_slots, report::number(fastest.point->max_imbalance, 2), time->hardware,
+             time->tokens_per_gpu)});
+    page.notes.insert(page.notes.end(), time->said.begin(), time->said.end());
+  }
+  report::Section copies{.title = "Traffic",
+                         .paragraphs = {"Limits bind on planning requests; all figures are of others."}};
+  const report::Axis copy_axis{.name = "copies", .unit = "a token-layer"};
+  copies.items.emplace_back(
+      by_slots(points, "Copies to other nodes, one a node", {}, copy_axis,
+               [](const Priced& p) { return p.point->score.dedup.node_copies_per_token_layer; }));
+  copies.items.emplace_back(
+      by_slots(points, "Copies to other nodes, one a row", {}, copy_axis,
+               [](const Priced& p) { return p.point->score.per_expert.node_copies_per_token_layer; }));
+  report::Section balance{.title = "Balance", .paragraphs = {}};
+  const report::Axis load_axis{.name = "load", .unit = "× mean"};
+  balance.items.emplace_back(by_slots(
+      points, "Fullest GPU", {}, load_axis, [](const Priced& p) { return p.point->score.gpu_max_over_mean; },
+      false));
+  balance.items.emplace_back(by_slots(
+      points, "Fullest node", {}, load_axis,
+      [](const Priced& p) { return p.point->score.node_max_over_mean; }, false));
+  report::Section price{.title = "Price", .paragraphs = {}};
+  if (resolved.expert_bytes > 0) {
+    price.items.emplace_back(
+        by_slots(points, "Memory of all replicas", "All layers and GPUs; the same for every limit.",
+                 {.name = "replicas", .unit = "GiB"}, [](const Priced& p) { return p.gib; }));
+    price.items.emplace_back(by_slots(points, "What a GiB of replicas saves",
+                                      "Inter-node bytes a token against the fewest slots at that limit.",
+                                      {.name = "saved", .unit = "KB a token and GiB"},
+                                      [](const Priced& p) { return p.saved_bytes_per_gib / 1e3; }));
+  }
+  if (time) {
+    for (const auto& [title, member] :
+         {std::pair("Modelled step, one copy a node", &Priced::dedup_step_ms),
+          std::pair("Modelled step, one copy a row", &Priced::per_expert_step_ms)}) {
+      price.items.emplace_back(by_slots(
+          points, title, {}, {.name = "step", .unit = "ms"},
+          [member = member](const Priced& p) { return p.*member; }, false));
+    }
+  }
+  report::Section all{.title = "All plans", .paragraphs = {}};
+  all.items.emplace_back(report::PageTable{
+      .title = "Every plan of the sweep",
+      .note = "Replicas: of all layers and GPUs. Saved: against the first row of the same limit.",
+      .table = table_of(points)});
+  for (report::Section* section : {&copies, &balance, &price, &all}) {
+    if (!section->items.empty()) page.sections.push_back(std::move(*section));
+  }
+  return page;
 }
 
 Result<std::vector<std::size_t>> slots_of(const SweepOptions& sweep, const Resolved& resolved,
@@ -108,11 +223,15 @@ void SweepOptions::add(CLI::App& command) {
 }
 
 Status run_sweep(Context& context, const SweepOptions& sweep, const PlanOptions& options,
-                 const std::string& algorithm, const std::string& path, const std::string& json_path) {
+                 const std::string& algorithm, const std::string& path, const SweepFiles& write) {
   if (options.slots_per_gpu || options.extra_slots || options.memory_gib || options.max_imbalance > 0) {
     return bad_input(
         "--sweep: tries its own slots and limits; give --sweep-slots and --sweep-imbalance instead of "
         "--slots-per-gpu, --extra-slots, --memory-gib and --max-imbalance.");
+  }
+  if (options.optimizes_time()) {
+    return bad_input(
+        "--optimize time: makes one plan; --sweep --time models the step of every plan it makes.");
   }
   ThreadPool pool(options.threads);
   const auto opened = trace::Trace::open(context.files, path);
@@ -124,9 +243,9 @@ Status run_sweep(Context& context, const SweepOptions& sweep, const PlanOptions&
   }
   // Slots are the sweep's: what resolve() would make of none given must not fail where 0 do not divide.
   PlanOptions fitting = options;
-  fitting.slots_per_gpu = planning::sweep_slots(
-      trace.shape().experts, {.nodes = options.nodes, .gpus_per_node = options.gpus_per_node})[0];
-  MOESAIC_ASSIGN(const Resolved resolved, resolve(fitting, trace, pool));
+  MOESAIC_ASSIGN(const UsableGpus usable, usable_gpus(options));
+  fitting.slots_per_gpu = planning::sweep_slots(trace.shape().experts, usable.topology)[0];
+  MOESAIC_ASSIGN(const Resolved resolved, resolve(context.files, fitting, trace, pool));
   MOESAIC_ASSIGN(planning::PlaceOptions place, place_options(options, resolved, algorithm));
   place.comm = &context.comm;
   MOESAIC_ASSIGN(const std::vector<std::size_t> slots, slots_of(sweep, resolved, trace.shape()));
@@ -158,8 +277,8 @@ Status run_sweep(Context& context, const SweepOptions& sweep, const PlanOptions&
       priced[p].per_expert_step_ms = step_ms(*time, time->timed.placements[p].per_expert);
     }
   }
-  fmt::print("{} on {} nodes x {} GPUs, {}, rule {}; held-out requests\n{}", path, options.nodes,
-             options.gpus_per_node, algorithm, options.dispatch, table_of(priced));
+  fmt::print("{} on {} nodes x {} GPUs, {}, rule {}; held-out requests\n{}", path, usable.topology.nodes,
+             usable.topology.gpus_per_node, algorithm, options.dispatch, table_of(priced).text());
   fmt::print(
       "Limits bind on planning requests, the figures are of others. Replicas: of all layers and GPUs. "
       "Saved:\n"
@@ -193,7 +312,12 @@ Status run_sweep(Context& context, const SweepOptions& sweep, const PlanOptions&
     json["hardware"] = time->hardware;
     json["tokens_per_gpu"] = time->tokens_per_gpu;
   }
-  return write_json(context, json_path, json);
+  if (!write.html.empty()) {
+    MOESAIC_TRY(report::write(page_of(priced, path, trace, resolved, algorithm, time), context.files,
+                              write.html, true));
+    if (write.json != "-") fmt::print("The page is {}.\n", write.html);
+  }
+  return write_json(context, write.json, json);
 }
 
 }  // namespace moesaic::app

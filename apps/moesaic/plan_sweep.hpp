@@ -19,8 +19,13 @@ struct SweepOptions {
   void add(CLI::App& command);
 };
 
+/// Files to write; "" = none.
+struct SweepFiles {
+  std::string json, html;
+};
+
 /// Plans the train requests of `trace` at every point with `algorithm`; prints and writes held-out scores.
 Status run_sweep(Context& context, const SweepOptions& sweep, const PlanOptions& options,
-                 const std::string& algorithm, const std::string& trace, const std::string& json);
+                 const std::string& algorithm, const std::string& trace, const SweepFiles& write);
 
 }  // namespace moesaic::app

@@ -2,17 +2,22 @@
 
 #include <fmt/format.h>
 
-#include "report/table.hpp"
-
 namespace moesaic::app {
 
-std::string score_table(std::span<const planning::NamedScore> scores) {
-  report::Table table({"placement", "dedup\nnode", "dedup\nGPU", "MB/token\ninter-node", "per-exp\nnode",
+std::string shown_name(const std::string& name) {
+  constexpr std::size_t kRoom = 19;  // what the other columns leave of 100
+  const std::size_t at = name.find('@');
+  if (name.size() <= kRoom || at == std::string::npos) return name;
+  return name.substr(0, at + 1) + "\n" + name.substr(at + 1);
+}
+
+report::Table score_report(std::span<const planning::NamedScore> scores) {
+  report::Table table({"placement", "dedup\nnode", "dedup\nGPU", "MB/token\nto nodes", "per-exp\nnode",
                        "node\nmax/mean", "GPU\nmax/mean", "GPU step\nmax/mean", "home\nmax/mean",
                        "Jain\nGPU"});
   for (const planning::NamedScore& named : scores) {
     const evaluate::Score& s = named.score;
-    table.add({named.name, report::number(s.dedup.node_copies_per_token_layer, 3),
+    table.add({shown_name(named.name), report::number(s.dedup.node_copies_per_token_layer, 3),
                report::number(s.dedup.gpu_copies_per_token_layer, 3),
                report::number(s.dedup.inter_node_bytes_per_token / 1e6, 3),
                report::number(s.per_expert.node_copies_per_token_layer, 3),
@@ -20,8 +25,10 @@ std::string score_table(std::span<const planning::NamedScore> scores) {
                report::number(s.gpu_max_over_mean_step, 3), report::number(s.home_max_over_mean, 3),
                report::number(s.jain_gpu, 4)});
   }
-  return table.text();
+  return table;
 }
+
+std::string score_table(std::span<const planning::NamedScore> scores) { return score_report(scores).text(); }
 
 std::string score_legend(std::size_t nodes) {
   return fmt::format(

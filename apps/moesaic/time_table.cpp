@@ -64,8 +64,9 @@ Json to_json(const Figures& f, const Figures& linear) {
 
 void TimeOptions::add(CLI::App& command) {
   command.add_flag("--time", on, "Model a decode step: us a layer, ms a step, tokens/s");
-  command.add_option("--hardware", hardware, "With --time: h100, h20, h200 or h800")->capture_default_str();
-  command.add_option("--batch", batch, "With --time: tokens a GPU and step")
+  command.add_option("--hardware", hardware, "Of modelled times: h100, h20, h200 or h800")
+      ->capture_default_str();
+  command.add_option("--batch", batch, "Of modelled times: tokens a GPU and step")
       ->capture_default_str()
       ->check(CLI::Range(1, 1'000'000));
 }

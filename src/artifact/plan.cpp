@@ -63,6 +63,14 @@ Json algorithm_json(const PlanAlgorithm& algorithm) {
   return out;
 }
 
+Json cluster_json(const Cluster& cluster) {
+  Json out;
+  out["nodes"] = cluster.whole.nodes;
+  out["gpus_per_node"] = cluster.whole.gpus_per_node;
+  out["missing_gpus"] = json_array(cluster.missing, [](GpuId gpu) { return index(gpu); });
+  return out;
+}
+
 Topology read_topology(Fields& parent) {
   const Json json = parent.object("topology");
   Fields fields(json, parent.where(), "topology");
@@ -73,6 +81,29 @@ Topology read_topology(Fields& parent) {
     parent.fail(Error{ErrorKind::kBadInput, fmt::format("{}: {}", parent.where(), valid.error().message)});
   }
   return topology;
+}
+
+std::optional<Cluster> read_cluster(Fields& parent, const Topology& topology) {
+  if (parent.optional_member("cluster") == nullptr) return std::nullopt;
+  const Json json = parent.object("cluster");
+  Fields fields(json, parent.where(), "cluster");
+  Cluster cluster{.whole = {.nodes = fields.whole("nodes", 1, limits::kMaxGpus),
+                            .gpus_per_node = fields.whole("gpus_per_node", 1, limits::kMaxGpus)},
+                  .missing = {}};
+  for (const std::uint64_t gpu : fields.wholes("missing_gpus", limits::kMaxGpus, 0, limits::kMaxGpus - 1))
+    cluster.missing.push_back(GpuId(gpu));
+  if (const Status status = fields.finish(); !status) {
+    parent.fail(status.error());
+    return cluster;
+  }
+  const Result<Topology> left = remaining(cluster);
+  if (!left) {
+    parent.fail(
+        Error{ErrorKind::kBadInput, fmt::format("{}: cluster: {}", parent.where(), left.error().message)});
+  } else if (*left != topology) {
+    parent.fail("cluster", &json, "one whose remaining GPUs are the topology's");
+  }
+  return cluster;
 }
 
 Result<Placement> read_placement(Fields& parent, const ModelShape& shape, const Topology& topology) {
@@ -173,6 +204,7 @@ std::string to_json(const Plan& plan) {
   out["model"] = shape_json(plan.shape);
   out["topology"]["nodes"] = plan.placement.topology().nodes;
   out["topology"]["gpus_per_node"] = plan.placement.topology().gpus_per_node;
+  if (plan.cluster) out["cluster"] = cluster_json(*plan.cluster);
   out["attention"] = name(plan.attention);
   out["dispatch"] = dispatch::name(plan.dispatch);
   out["placement"] = placement_json(plan.placement);
@@ -218,6 +250,7 @@ Result<Plan> parse_plan(std::string_view text, const std::string& where) {
     return true;
   });
   read_homes(fields, plan);
+  plan.cluster = read_cluster(fields, topology);
   read_plan_assigner(fields, plan);
   MOESAIC_TRY(fields.finish());
   return plan;

@@ -61,6 +61,9 @@ struct Plan {
   std::optional<signature::Assigner> assigner = {};
   bool constraints_met = true;
   Label label = Label::kHeuristic;
+  /// The machines, where some of their GPUs are left out: the plan is for the others. REQUIRES: remaining()
+  /// of it is the placement's topology.
+  std::optional<Cluster> cluster = {};
   std::vector<std::string> notes = {};  ///< full sentences for the reader
   Json score = Json::Object{};          ///< held-out score and baselines; an object, its schema is evaluate's
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <vector>
 
 #include "core/ids.hpp"
 #include "core/result.hpp"
@@ -38,6 +39,20 @@ struct Topology {
 
   bool operator==(const Topology&) const = default;
 };
+
+/// A cluster some of whose GPUs are left out. What is left is a topology of its own: GPU i of it is the i-th
+/// GPU that is not missing.
+struct Cluster {
+  Topology whole;
+  std::vector<GpuId> missing;  ///< ascending, each once
+
+  bool operator==(const Cluster&) const = default;
+};
+
+/// What is left of the cluster. Errors (bad input): a GPU that is not there or named twice; nothing left;
+/// nodes left with different numbers of GPUs, which no plan and no engine can express (the message names what
+/// else to leave out). A node that loses all its GPUs is gone. O(GPUs).
+Result<Topology> remaining(const Cluster& cluster);
 
 /// At least one node and GPU, at most limits::kMaxGpus in all.
 Status validate(const Topology& topology);

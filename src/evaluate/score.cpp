@@ -41,6 +41,19 @@ double percentile95(std::vector<double>& values) {
   return values[rank];
 }
 
+/// Node-to-node copies of all layers, a token-layer.
+std::vector<double> flow(std::span<const traffic::LayerTraffic> layers,
+                         traffic::Copies traffic::LayerTraffic::* mode, double token_layers) {
+  std::vector<double> sum;
+  for (const traffic::LayerTraffic& layer : layers) {
+    const std::vector<std::int64_t>& pairs = (layer.*mode).node_to_node;
+    sum.resize(pairs.size());
+    for (std::size_t i = 0; i < pairs.size(); ++i) sum[i] += static_cast<double>(pairs[i]);
+  }
+  for (double& pair : sum) pair /= token_layers;
+  return sum;
+}
+
 Score combine(std::span<const traffic::LayerTraffic> layers, const Placement& placement,
               double home_imbalance, std::size_t steps, double bytes_per_copy) {
   Score score;
@@ -52,6 +65,8 @@ Score combine(std::span<const traffic::LayerTraffic> layers, const Placement& pl
       mode_score(layers, &traffic::LayerTraffic::dedup, tokens * layer_count, tokens, bytes_per_copy);
   score.per_expert =
       mode_score(layers, &traffic::LayerTraffic::per_expert, tokens * layer_count, tokens, bytes_per_copy);
+  score.dedup_flow = flow(layers, &traffic::LayerTraffic::dedup, tokens * layer_count);
+  score.per_expert_flow = flow(layers, &traffic::LayerTraffic::per_expert, tokens * layer_count);
   std::vector<std::int64_t> summed(placement.topology().gpus());
   std::vector<double> step_imbalances;
   double node = 0, gpu = 0, jain = 0, active = 0;
@@ -61,7 +76,8 @@ Score combine(std::span<const traffic::LayerTraffic> layers, const Placement& pl
                          .dedup_node_copies = static_cast<double>(layer.dedup.node) / tokens,
                          .per_expert_node_copies = static_cast<double>(layer.per_expert.node) / tokens,
                          .node_max_over_mean = max_over_mean(node_rows(layer.gpu_rows, placement.topology())),
-                         .gpu_max_over_mean = max_over_mean(layer.gpu_rows)};
+                         .gpu_max_over_mean = max_over_mean(layer.gpu_rows),
+                         .gpu_rows = layer.gpu_rows};
     node += one.node_max_over_mean;
     gpu += one.gpu_max_over_mean;
     jain += jain_index(layer.gpu_rows);
@@ -209,6 +225,50 @@ Result<std::vector<Score>> score_placements(const SelectedTokens& tokens, const 
   return scores;
 }
 
+Result<std::vector<std::vector<Score>>> score_parts(const SelectedTokens& tokens, const Homes& homes,
+                                                    std::span<const std::uint16_t> part_of, std::size_t parts,
+                                                    std::span<const Placement* const> placements,
+                                                    const ScoreOptions& options, ThreadPool& pool) {
+  const ModelShape& shape = tokens.source().shape();
+  MOESAIC_CHECK(homes.attention == options.objective.attention && part_of.size() == tokens.requests().size());
+  std::vector<std::vector<traffic::Segment>> segments(parts);
+  const std::vector<traffic::Segment> all = tokens.segments(homes.of_request);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (part_of[i] < parts) segments[part_of[i]].push_back(all[i]);
+  }
+  // [placements x parts][layers], as share_layers() wants it
+  std::vector<std::vector<traffic::LayerTraffic>> traffic(
+      placements.size() * parts, std::vector<traffic::LayerTraffic>(shape.layers.size()));
+  const Status scored = pool.try_parallel_for(shape.layers.size(), [&](std::size_t row) -> Status {
+    if (!is_mine(row, *options.comm)) return {};
+    MOESAIC_ASSIGN(const std::vector<ExpertId> experts, tokens.read_layer(row));
+    for (std::size_t i = 0; i < traffic.size(); ++i) {
+      const traffic::LayerTokens layer{shape.layers[row], shape.top_k, experts, segments[i % parts]};
+      const Placement& placement = *placements[i / parts];
+      traffic[i][row] = traffic::score_layer(layer, placement.topology(), shape.experts, placement.layer(row),
+                                             options.objective);
+    }
+    return {};
+  });
+  MOESAIC_TRY(comm::agree(*options.comm, scored));
+  MOESAIC_TRY(share_layers(traffic, *options.comm));
+  std::vector<std::vector<Score>> scores(placements.size());
+  for (std::size_t i = 0; i < traffic.size(); ++i) {
+    const Placement& placement = *placements[i / parts];
+    std::vector<std::int64_t> home_tokens(placement.topology().homes(homes.attention));
+    for (const traffic::Segment& segment : segments[i % parts])
+      home_tokens.at(index(segment.home)) += static_cast<std::int64_t>(segment.count);
+    Score score = combine(traffic[i], placement, max_over_mean(home_tokens), 0, options.bytes_per_copy);
+    if (score.tokens == 0) {
+      constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+      score.dedup = score.per_expert = {kUnknown, kUnknown, kUnknown, kUnknown};
+      score.node_max_over_mean = score.gpu_max_over_mean = kUnknown;
+    }
+    scores[i / parts].push_back(std::move(score));
+  }
+  return scores;
+}
+
 Score mean(std::span<const Score> scores) {
   MOESAIC_CHECK(!scores.empty());
   Score sum = scores[0];
@@ -227,7 +287,11 @@ Score mean(std::span<const Score> scores) {
     sum.per_expert.*figure /= n;
   }
   sum.tokens /= static_cast<std::int64_t>(scores.size());
-  if (scores.size() > 1) sum.layers.clear();  // layers of different splits are not one layer
+  if (scores.size() > 1) {  // layers of different splits are not one layer
+    sum.layers.clear();
+    sum.dedup_flow.clear();
+    sum.per_expert_flow.clear();
+  }
   return sum;
 }
 

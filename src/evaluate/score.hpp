@@ -36,6 +36,7 @@ struct LayerScore {
   double per_expert_node_copies = 0;  ///< a token
   double node_max_over_mean = 1;
   double gpu_max_over_mean = 1;
+  std::vector<std::int64_t> gpu_rows = {};  ///< [GPUs]
 };
 
 struct Score {
@@ -51,6 +52,8 @@ struct Score {
   /// Distinct (GPU, expert) weights a step reads in a layer, mean.
   double active_slots_per_step_layer = 0;
   std::int64_t tokens = 0;
+  /// Copies a token-layer from node to node, [N, N], source-major; empty where not known.
+  std::vector<double> dedup_flow, per_expert_flow;
   std::vector<LayerScore> layers;
 };
 
@@ -69,7 +72,16 @@ Result<std::vector<Score>> score_placements(const SelectedTokens& tokens, const 
                                             std::span<const Placement* const> placements,
                                             const ScoreOptions& options, ThreadPool& pool);
 
-/// Field-wise mean: what "random, mean of 5 seeds" or "mean of 5 splits" prints. REQUIRES: not empty.
+/// Scores parts of the requests apart, on the same homes: `part_of` by tokens.requests() order; requests
+/// whose part is not below `parts` are left out. [placements][parts]; copies and balance of a part without
+/// tokens are NaN. Figures of steps are not computed (1, 0).
+Result<std::vector<std::vector<Score>>> score_parts(const SelectedTokens& tokens, const Homes& homes,
+                                                    std::span<const std::uint16_t> part_of, std::size_t parts,
+                                                    std::span<const Placement* const> placements,
+                                                    const ScoreOptions& options, ThreadPool& pool);
+
+/// Field-wise mean, without layers and flows of more than one: what "random, mean of 5 seeds" or "mean of 5
+/// splits" prints. REQUIRES: not empty.
 Score mean(std::span<const Score> scores);
 
 /// Balance of counts [rows, L, E] (one matrix or several windows) under a placement; a load is shared

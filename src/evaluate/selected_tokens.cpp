@@ -14,16 +14,17 @@ constexpr std::uint64_t kBlock = 16'384;
 
 }  // namespace
 
+std::uint64_t arrival_key(const trace::RequestTable& table, std::uint32_t request) {
+  return table.arrival_ns.empty() ? counter_hash({hash_bytes(table.id[request])})
+                                  : static_cast<std::uint64_t>(table.arrival_ns[request]);
+}
+
 SelectedTokens::SelectedTokens(const trace::Trace& trace, TokenChoice choice)
     : trace_(trace), choice_(std::move(choice)) {
   MOESAIC_CHECK(trace.kind() == trace::Kind::kTokens);
   const trace::RequestTable& table = trace.requests();
-  const auto arrival = [&](std::uint32_t r) {
-    return table.arrival_ns.empty() ? counter_hash({hash_bytes(table.id[r])})
-                                    : static_cast<std::uint64_t>(table.arrival_ns[r]);
-  };
   std::ranges::sort(choice_.requests, [&](std::uint32_t a, std::uint32_t b) {
-    return std::tuple(arrival(a), a) < std::tuple(arrival(b), b);
+    return std::tuple(arrival_key(table, a), a) < std::tuple(arrival_key(table, b), b);
   });
   for (const std::uint32_t r : choice_.requests) {
     TokenSpans span =
@@ -159,15 +160,19 @@ Result<std::vector<float>> SelectedTokens::router_weights(Part part, ThreadPool&
   return sums;
 }
 
-Result<std::vector<double>> SelectedTokens::loads(ThreadPool& pool) const {
+Result<std::vector<double>> SelectedTokens::loads(ThreadPool& pool,
+                                                  std::span<const std::uint32_t> weights) const {
   const ModelShape& shape = trace_.shape();
   std::vector<double> loads(shape.layers.size() * shape.experts);
   MOESAIC_TRY(pool.try_parallel_for(shape.layers.size(), [&](std::size_t row) {
-    return for_each_run(row, score_pieces_, [&](const Piece&, std::span<const ExpertId> run, std::size_t) {
-      for (const ExpertId expert : run) {
-        if (expert != kMissingExpert) loads[row * shape.experts + index(expert)] += 1;
-      }
-    });
+    return for_each_run(row, score_pieces_,
+                        [&](const Piece& piece, std::span<const ExpertId> run, std::size_t) {
+                          const double weight = weights.empty() ? 1 : weights[piece.request];
+                          for (const ExpertId expert : run) {
+                            if (expert != kMissingExpert)
+                              loads[row * shape.experts + index(expert)] += weight;
+                          }
+                        });
   }));
   return loads;
 }

@@ -18,6 +18,9 @@
 
 namespace moesaic::evaluate {
 
+/// What requests are ordered by: arrival, or a hash of the id where the trace has none.
+std::uint64_t arrival_key(const trace::RequestTable& table, std::uint32_t request);
+
 struct TokenChoice {
   std::vector<std::uint32_t> requests;  ///< rows of the request table; any order
   Phase phase = Phase::kDecode;
@@ -58,8 +61,9 @@ class SelectedTokens {
   /// REQUIRES: source().has_weights().
   Result<std::vector<float>> router_weights(Part part, ThreadPool& pool) const;
 
-  /// Rows of every (layer, expert) over the scored tokens, [L, E].
-  Result<std::vector<double>> loads(ThreadPool& pool) const;
+  /// Rows of every (layer, expert) over the scored tokens, [L, E]; with `weights`, those of request i count
+  /// weights[i] times.
+  Result<std::vector<double>> loads(ThreadPool& pool, std::span<const std::uint32_t> weights = {}) const;
 
  private:
   /// `count` tokens from store token `from`, wanted at position `to`, of request index `request`.

@@ -53,7 +53,8 @@ Result<TimedSteps> time_placements(const SelectedTokens& tokens, const Homes& ho
                    .tokens = steps.of_token.size() -
                              static_cast<std::size_t>(std::ranges::count(steps.of_token, traffic::kNoStep)),
                    .requests_per_home = segments.size() / home_count,
-                   .placements = std::vector<StepTimes>(placements.size())};
+                   .placements = std::vector<StepTimes>(placements.size()),
+                   .layers = {}};
   std::vector<std::vector<StepTimes>> by_layer(shape.layers.size(),
                                                std::vector<StepTimes>(placements.size()));
   MOESAIC_TRY(pool.try_parallel_for(shape.layers.size(), [&](std::size_t row) -> Status {
@@ -73,6 +74,7 @@ Result<TimedSteps> time_placements(const SelectedTokens& tokens, const Homes& ho
       add(timed.placements[p].per_expert, layer[p].per_expert);
     }
   }
+  timed.layers = std::move(by_layer);
   return timed;
 }
 

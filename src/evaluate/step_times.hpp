@@ -32,6 +32,7 @@ struct TimedSteps {
   std::size_t tokens = 0;             ///< in all of them; tokens_per_gpu x GPUs x steps but for rounding
   std::size_t requests_per_home = 0;  ///< mean, rounded down: fewer than a home's batch repeats requests
   std::vector<StepTimes> placements;  ///< in the order given
+  std::vector<std::vector<StepTimes>> layers;  ///< [layers][placements]: what they are the sums of
 };
 
 struct TimeOptions {

@@ -16,6 +16,7 @@
 #include "core/result.hpp"
 #include "core/thread_pool.hpp"
 #include "core/topology.hpp"
+#include "placement/pins.hpp"
 #include "traffic/score.hpp"
 #include "traffic/tokens.hpp"
 
@@ -25,6 +26,8 @@ namespace moesaic::placement {
 struct LayerDemand {
   std::vector<ExpertId> experts;               ///< [tokens, k]
   std::span<const traffic::Segment> segments;  ///< with homes; owned by the Demand
+  /// By segment: how often each of its tokens counts; empty = once. Owned by the Demand.
+  std::span<const std::uint32_t> weights = {};
 
   traffic::LayerTokens view(LayerId layer, std::size_t k) const { return {layer, k, experts, segments}; }
 };
@@ -72,8 +75,9 @@ struct Problem {
   /// The running placement, for algorithms that change one (swift, vllm-eplb; moesaic without replicas
   /// searches from it): same topology, layers and slots. nullptr = there is none.
   const Placement* from = nullptr;
-  ThreadPool* pool = nullptr;   ///< nullptr = on the caller
-  LayerShare* share = nullptr;  ///< nullptr = this rank plans every layer
+  std::span<const Pin> pins = {};  ///< as checked_pins() gives them; empty unless keeps_pins()
+  ThreadPool* pool = nullptr;      ///< nullptr = on the caller
+  LayerShare* share = nullptr;     ///< nullptr = this rank plans every layer
 };
 
 /// How good an answer is known to be.
@@ -94,6 +98,10 @@ class Algorithm {
   /// Where it comes from: author, year, paper section or public source.
   virtual std::string_view source() const = 0;
   virtual bool needs_tokens() const = 0;
+  /// Whether it honours LayerDemand::weights.
+  virtual bool weighs_tokens() const { return false; }
+  /// Whether it honours Problem::pins.
+  virtual bool keeps_pins() const { return false; }
   /// REQUIRES: slots_per_gpu x GPUs >= E; needs_tokens() implies demand.has_tokens().
   virtual Result<Solution> place(const Problem& problem) const = 0;
 };

@@ -22,6 +22,8 @@ class Moesaic final : public Algorithm {
     return "this project; hypergraph partitioning with fixed vertices (docs/algorithms/moesaic.md)";
   }
   bool needs_tokens() const override { return true; }
+  bool keeps_pins() const override { return true; }
+  bool weighs_tokens() const override { return true; }
 
   Result<Solution> place(const Problem& problem) const override {
     if (problem.from != nullptr) MOESAIC_TRY(running_placement(problem));

@@ -9,6 +9,7 @@
 #include "placement/bounds.hpp"
 #include "placement/partition_search.hpp"
 #include "placement/patterns_table.hpp"
+#include "placement/pinned_starts.hpp"
 #include "placement/replicas.hpp"
 #include "placement/unseen_loads.hpp"
 
@@ -51,6 +52,9 @@ class LayerPlan {
       node_of_gpu_.push_back(static_cast<std::uint16_t>(index(topology_.node_of(GpuId(g)))));
       index_of_gpu_.push_back(static_cast<std::uint16_t>(topology_.local_index(GpuId(g))));
     }
+    for (const Pin& pin : problem.pins) {
+      if (pin.row == row) pins_.push_back(pin);
+    }
   }
 
   /// REQUIRES: no replicas.
@@ -74,17 +78,21 @@ class LayerPlan {
   }
 
   /// `given`: node of every expert, or empty to search for it.
-  RowCopies place(const traffic::LayerTokens& tokens, std::span<const std::uint16_t> given,
+  RowCopies place(const LayerDemand& demand, std::span<const std::uint16_t> given,
                   std::span<ExpertId> slots) {
-    const PatternOptions options = pattern_options(tokens);
+    const ModelShape& shape = problem_.demand.shape();
+    const traffic::LayerTokens tokens = demand.view(shape.layers[row_], shape.top_k);
+    PatternOptions options = pattern_options(tokens);
+    options.weights = demand.weights;
     if (!replicas_) {
       const PatternTable sources =
           token_patterns(tokens, topology_, problem_.objective.attention, experts_, options);
       classes_ = {RowClass{}};
       const PatternTable nodes = at_nodes(sources);
       if (!given.empty()) unseen_.emplace(tokens, experts_);
-      const auto node_of = given.empty() ? partition(nodes, loads_, topology_.nodes, running_nodes())
-                                         : std::vector(given.begin(), given.end());
+      const auto node_of = given.empty()
+                               ? partition(nodes, loads_, topology_.nodes, fixed_nodes(), running_nodes())
+                               : std::vector(given.begin(), given.end());
       for (std::size_t e = 0; e < experts_; ++e) holders_.push_back({node_of[e]});
       fill_nodes(sources, loads_, slots);
       return row_copies(tokens, options, nodes, connectivity_cost(nodes, node_of));
@@ -93,15 +101,18 @@ class LayerPlan {
     const PatternTable sources = class_patterns(tokens, topology_, problem_.objective, experts_, options);
     const PatternTable nodes = at_nodes(sources);
     const auto item_loads = loads_of_classes(sources);
+    const std::vector<std::uint8_t> pinned = pinned_nodes();
     const ReplicaProblem problem{.table = nodes,
                                  .experts = experts_,
                                  .classes = classes_,
                                  .capacity = node_slots_,
                                  .copies_a_part = (node_slots_ + experts_ - 1) / experts_,
                                  .copies = most_copies(),
+                                 .pinned = pinned,
                                  .load_of_item = item_loads,
                                  .load_limit = limit(topology_.nodes)};
-    const std::vector<Holders> starts = {demand_holders(problem), first_copies(tokens, options)};
+    std::vector<Holders> starts = {demand_holders(problem), first_copies(tokens, options)};
+    for (Holders& start : starts) obey(problem, start);
     ReplicaStats stats;
     holders_ = search_replicas(problem, starts, replica_options(), random_, &stats);
     fill_nodes(sources, item_loads, slots);
@@ -129,6 +140,39 @@ class LayerPlan {
             .thinned = all > options.max_tokens,
             .found = found,
             .bound = row_copies_bound(nodes, classes_.size(), node_slots_)};
+  }
+
+  /// Node that each expert is pinned to, or kFree; empty without pins. Without replicas it has one pin at
+  /// most.
+  std::vector<std::uint16_t> fixed_nodes() const {
+    std::vector<std::uint16_t> fixed(pins_.empty() ? 0 : experts_, kFree);
+    for (const Pin& pin : pins_) fixed[index(pin.expert)] = pin.node;
+    return fixed;
+  }
+  /// GPU, by index in the node, that each expert in members_ is pinned to, or kFree.
+  std::vector<std::uint16_t> fixed_gpus(std::size_t node) const {
+    std::vector<std::uint16_t> fixed(pins_.empty() ? 0 : members_.size(), kFree);
+    for (const Pin& pin : pins_) {
+      if (pin.node == node && pin.gpu != Pin::kAnyGpu) fixed[member(index(pin.expert))] = pin.gpu;
+    }
+    return fixed;
+  }
+  /// The same of copies: [experts, nodes] and [members, GPUs], != 0 where one stays; empty without pins.
+  std::vector<std::uint8_t> pinned_nodes() const {
+    std::vector<std::uint8_t> pinned(pins_.empty() ? 0 : experts_ * topology_.nodes);
+    for (const Pin& pin : pins_) pinned[index(pin.expert) * topology_.nodes + pin.node] = 1;
+    return pinned;
+  }
+  std::vector<std::uint8_t> pinned_gpus(std::size_t node) const {
+    const std::vector<std::uint16_t> fixed = fixed_gpus(node);
+    std::vector<std::uint8_t> pinned(fixed.size() * topology_.gpus_per_node);
+    for (std::size_t m = 0; m < fixed.size(); ++m) {
+      if (fixed[m] != kFree) pinned[m * topology_.gpus_per_node + fixed[m]] = 1;
+    }
+    return pinned;
+  }
+  std::size_t member(std::size_t expert) const {
+    return static_cast<std::size_t>(std::ranges::find(members_, expert) - members_.begin());
   }
 
   PatternTable at_nodes(const PatternTable& sources) const {
@@ -171,7 +215,7 @@ class LayerPlan {
         at_nodes(token_patterns(tokens, topology_, problem_.objective.attention, experts_, options));
     std::vector<std::uint16_t> node_of;
     if (experts_ % topology_.nodes == 0) {
-      node_of = partition(plain, loads_, topology_.nodes);
+      node_of = partition(plain, loads_, topology_.nodes, {});
     } else {
       node_of = demand_assignment(plain, node_slots_);
     }
@@ -183,23 +227,26 @@ class LayerPlan {
   /// layer's whole load: the mean the limit refers to.
   /// With a running assignment the search starts there and nowhere else, so that it ends near.
   std::vector<std::uint16_t> partition(const PatternTable& table, std::span<const std::int64_t> loads,
-                                       std::size_t bins, std::vector<std::uint16_t> running = {}) {
+                                       std::size_t bins, const std::vector<std::uint16_t>& fixed,
+                                       std::vector<std::uint16_t> running = {}) {
     std::vector<std::vector<std::uint16_t>> starts{balanced_assignment(loads, table.part_count)};
     if (table.part_count == 1) return starts[0];
+    obey(fixed, loads, starts[0]);
+    const SearchOptions options{.iterations = 1000 * problem_.effort, .stale = 200, .fixed = fixed};
     const Loads limits{.of_item = loads,
                        .limit = std::max(limit(bins), largest_load(loads, starts[0], table.part_count))};
     if (!running.empty()) {
       starts = {std::move(running)};
-      return search_partition(table, limits, starts, {.iterations = 1000 * problem_.effort, .stale = 200},
-                              random_);
+      obey(fixed, loads, starts[0]);
+      return search_partition(table, limits, starts, options, random_);
     }
     starts.push_back(demand_assignment(table, loads.size() / table.part_count));
     for (std::uint64_t i = 0; i < problem_.effort; ++i) {
       starts.push_back(starts[0]);
       shuffle(std::span(starts.back()), random_);
     }
-    return search_partition(table, limits, starts, {.iterations = 1000 * problem_.effort, .stale = 200},
-                            random_);
+    for (std::vector<std::uint16_t>& start : starts) obey(fixed, loads, start);
+    return search_partition(table, limits, starts, options, random_);
   }
 
   /// GPU of every member of a node: of the splits that a search for few copies meets, the one that unseen
@@ -313,17 +360,21 @@ class LayerPlan {
     if (!twice) {
       Holders result;
       const auto gpu_of =
-          unseen_ ? even_gpus(table, loads) : partition(table, loads, topology_.gpus(), running_gpus(node));
+          unseen_ ? even_gpus(table, loads)
+                  : partition(table, loads, topology_.gpus(), fixed_gpus(node), running_gpus(node));
       for (const std::uint16_t gpu : gpu_of) result.push_back({gpu});
       return result;
     }
+    const std::vector<std::uint8_t> pinned = pinned_gpus(node);
     const ReplicaProblem problem{.table = table,
                                  .experts = members_.size(),
                                  .classes = inside,
                                  .capacity = problem_.slots_per_gpu,
+                                 .pinned = pinned,
                                  .load_of_item = loads,
                                  .load_limit = limit(topology_.gpus())};
-    const std::vector<Holders> starts = {first_gpus(node, loads, inside.size())};
+    std::vector<Holders> starts = {first_gpus(node, loads, inside.size())};
+    obey(problem, starts[0]);
     return search_replicas(problem, starts, replica_options(), random_);
   }
 
@@ -402,14 +453,15 @@ class LayerPlan {
   std::vector<RowClass> classes_;
   Holders holders_;                   ///< nodes of each expert
   std::vector<std::size_t> members_;  ///< experts of the node being filled
+  std::vector<Pin> pins_;             ///< of this layer
 };
 
 }  // namespace
 
 bool shares_budget(const Problem& problem) {
   const std::size_t slots = problem.slots_per_gpu * problem.topology.gpus();
-  return problem.max_imbalance <= 0 && problem.from == nullptr && problem.topology.nodes > 1 &&
-         slots == problem.demand.shape().experts;
+  return problem.max_imbalance <= 0 && problem.from == nullptr && problem.pins.empty() &&
+         problem.topology.nodes > 1 && slots == problem.demand.shape().experts;
 }
 
 LayerFront layer_front(const Problem& problem, std::size_t row, const LayerDemand& layer) {
@@ -419,8 +471,7 @@ LayerFront layer_front(const Problem& problem, std::size_t row, const LayerDeman
 
 RowCopies place_layer(const Problem& problem, std::size_t row, const LayerDemand& layer,
                       std::span<const std::uint16_t> node_of_expert, std::span<ExpertId> slots) {
-  const ModelShape& shape = problem.demand.shape();
-  return LayerPlan(problem, row).place(layer.view(shape.layers[row], shape.top_k), node_of_expert, slots);
+  return LayerPlan(problem, row).place(layer, node_of_expert, slots);
 }
 
 }  // namespace moesaic::placement

@@ -16,6 +16,9 @@ std::vector<std::int64_t> part_loads(std::span<const std::int64_t> load_of_item,
   return loads;
 }
 
+/// A fixed item rests for good, and not even a best assignment moves it.
+constexpr std::size_t kForever = std::numeric_limits<std::size_t>::max();
+
 /// The walk of one start.
 class Tabu {
  public:
@@ -29,6 +32,9 @@ class Tabu {
     const std::int64_t rows = std::accumulate(loads.of_item.begin(), loads.of_item.end(), std::int64_t{0});
     // A unit of excess starts at the price of a copy a row.
     price_ = rows > 0 ? 2.0 * static_cast<double>(partition.cost() + 1) / static_cast<double>(rows) : 0;
+    for (std::size_t e = 0; e < options.fixed.size(); ++e) {
+      if (options.fixed[e] != kFree) rests_until_[e] = kForever;
+    }
     record();
   }
 
@@ -72,6 +78,7 @@ class Tabu {
         const double score = static_cast<double>(delta) + price_ * static_cast<double>(more);
         if (score >= best.score) continue;
         if (rests_until_[e] > now || rests_until_[f] > now) {
+          if (rests_until_[e] == kForever || rests_until_[f] == kForever) continue;
           const bool aspires = excess_now + more <= best_excess_ &&
                                (excess_now + more < best_excess_ || partition_.cost() + delta < best_cost_);
           if (!aspires) continue;

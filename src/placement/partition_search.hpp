@@ -41,10 +41,15 @@ std::int64_t largest_load(std::span<const std::int64_t> load_of_item,
 /// all items.
 std::vector<std::uint16_t> demand_assignment(const PatternTable& table, std::size_t capacity);
 
+/// An item that may lie on any part.
+inline constexpr std::uint16_t kFree = 0xFFFF;
+
 struct SearchOptions {
   std::size_t iterations = 1000;    ///< swaps a start
   std::size_t stale = 400;          ///< a start ends after so many swaps without a better assignment
   PartitionFront* front = nullptr;  ///< is offered every assignment on the way
+  /// [E] or empty: part an item stays on, or kFree (pins.hpp). Every start must keep to it.
+  std::span<const std::uint16_t> fixed = {};
 };
 
 struct SearchStats {

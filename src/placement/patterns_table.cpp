@@ -62,7 +62,9 @@ PatternTable mapped_patterns(const traffic::LayerTokens& tokens, const Topology&
   PatternBuilder builder(item_count, topology.gpus());
   std::vector<std::uint32_t> row;
   std::size_t credit = 0;  // Bresenham: takes `wanted` of `total` tokens, evenly spread
-  for (const traffic::Segment& segment : tokens.segments) {
+  for (std::size_t s = 0; s < tokens.segments.size(); ++s) {
+    const traffic::Segment& segment = tokens.segments[s];
+    const std::uint32_t weight = options.weights.empty() ? 1 : options.weights[s];
     for (std::size_t j = 0; j < segment.count; ++j) {
       const std::size_t position = segment.position + j;
       const std::size_t home = index(topology.source_gpu(segment.home, position, attention));
@@ -74,11 +76,11 @@ PatternTable mapped_patterns(const traffic::LayerTokens& tokens, const Topology&
       if (credit < total) continue;
       credit -= total;
       if (options.single_rows) {
-        for (const std::uint32_t& item : row) builder.add(std::span(&item, 1), home, 1);
+        for (const std::uint32_t& item : row) builder.add(std::span(&item, 1), home, weight);
         continue;
       }
       std::ranges::sort(row);
-      builder.add(row, home, 1);
+      builder.add(row, home, weight);
     }
   }
   return builder.take();

@@ -50,6 +50,7 @@ class PatternBuilder {
 struct PatternOptions {
   bool single_rows = false;    ///< a pattern a row: the per-expert mode, where every row is its own copy
   std::size_t max_tokens = 0;  ///< thin evenly to at most so many tokens; 0 = all
+  std::span<const std::uint32_t> weights = {};  ///< by segment: what a token of it counts; empty = 1
 };
 
 /// Patterns of a layer; the home is the GPU a token comes from. Missing experts are left out.

@@ -105,6 +105,10 @@ class ReplicaSearch {
   bool allowed(const Step& step) const {
     const auto& list = holders_[step.expert];
     if (step.drop == step.add) return false;
+    if (step.drop != kNoPart && !problem_.pinned.empty() &&
+        problem_.pinned[step.expert * parts_ + step.drop] != 0 && std::ranges::count(list, step.drop) == 1) {
+      return false;
+    }
     const std::size_t after = list.size() - (step.drop != kNoPart) + (step.add != kNoPart);
     if (after == 0 || (problem_.copies != 0 && after > std::max(problem_.copies, list.size()))) return false;
     return step.add == kNoPart ||

@@ -5,8 +5,8 @@
 namespace moesaic::planning {
 
 TraceDemand::TraceDemand(const evaluate::SelectedTokens& tokens, std::span<const HomeId> homes,
-                         std::vector<double> loads)
-    : tokens_(tokens), segments_(tokens.segments(homes)), loads_(std::move(loads)) {
+                         std::vector<double> loads, std::span<const std::uint32_t> weights)
+    : tokens_(tokens), segments_(tokens.segments(homes)), weights_(weights), loads_(std::move(loads)) {
   const trace::RequestTable& requests = tokens.source().requests();
   bool labelled = false;
   for (const traffic::Segment& segment : segments_) {
@@ -19,7 +19,7 @@ TraceDemand::TraceDemand(const evaluate::SelectedTokens& tokens, std::span<const
 
 Result<placement::LayerDemand> TraceDemand::layer(std::size_t row) const {
   MOESAIC_ASSIGN(std::vector<ExpertId> experts, tokens_.read_layer(row));
-  return placement::LayerDemand{.experts = std::move(experts), .segments = segments_};
+  return placement::LayerDemand{.experts = std::move(experts), .segments = segments_, .weights = weights_};
 }
 
 LoadDemand::LoadDemand(ModelShape shape, std::vector<double> loads)

@@ -9,11 +9,12 @@
 
 namespace moesaic::planning {
 
-/// Tokens of a trace. REQUIRES: `tokens` outlives this; homes by tokens.requests() order.
+/// Tokens of a trace. REQUIRES: `tokens` and `weights` outlive this; homes and weights (of each token, or
+/// empty) by tokens.requests() order.
 class TraceDemand final : public placement::Demand {
  public:
   TraceDemand(const evaluate::SelectedTokens& tokens, std::span<const HomeId> homes,
-              std::vector<double> loads);
+              std::vector<double> loads, std::span<const std::uint32_t> weights = {});
 
   const ModelShape& shape() const override { return tokens_.source().shape(); }
   std::span<const double> loads() const override { return loads_; }
@@ -24,6 +25,7 @@ class TraceDemand final : public placement::Demand {
  private:
   const evaluate::SelectedTokens& tokens_;
   std::vector<traffic::Segment> segments_;
+  std::span<const std::uint32_t> weights_;
   std::vector<std::uint32_t> domains_;  ///< by segment; empty when no request has a label
   std::vector<double> loads_;
 };

@@ -11,6 +11,7 @@
 #include "dispatch/dispatch.hpp"
 #include "planning/baselines.hpp"
 #include "planning/demands.hpp"
+#include "planning/pin_list.hpp"
 
 namespace moesaic::planning {
 namespace {
@@ -75,6 +76,26 @@ placement::Problem problem_of(const placement::Demand& demand, const Topology& t
           .pool = &pool};
 }
 
+/// options.pins as the algorithm gets them.
+Result<std::vector<placement::Pin>> pins_for(const placement::Algorithm& algorithm,
+                                             const placement::Problem& problem, const PlaceOptions& options) {
+  if (!options.pins.empty() && !algorithm.keeps_pins()) {
+    return bad_input(fmt::format(
+        "--pin: --algorithm {} reproduces what others do and keeps no expert in place; use moesaic.",
+        algorithm.name()));
+  }
+  return placement::checked_pins(options.pins, problem.demand.shape(), problem.topology,
+                                 problem.slots_per_gpu);
+}
+
+/// What the placement was told and does not do.
+void verify_pins(const PlaceOptions& options, artifact::Plan& plan) {
+  for (const placement::Pin& pin : placement::unmet_pins(options.pins, plan.placement)) {
+    plan.constraints_met = false;
+    plan.notes.push_back(fmt::format("A pin is missed: {}.", placement::to_string(pin, plan.placement)));
+  }
+}
+
 artifact::Plan plan_of(placement::Solution solution, const trace::Trace& trace, const PlaceOptions& options) {
   artifact::Plan plan{.made_by = fmt::format("moesaic {}", version()),
                       .shape = trace.shape(),
@@ -87,23 +108,43 @@ artifact::Plan plan_of(placement::Solution solution, const trace::Trace& trace, 
                     .expert_groups = options.expert_groups,
                     .max_imbalance = options.max_imbalance};
   if (options.per_expert) plan.algorithm.options["optimize"] = "per-expert";
+  if (!options.pins.empty()) plan.algorithm.options["pins"] = pins_json(options.pins, plan.shape);
   plan.source.trace_digest = trace.digest();
   plan.source.trace_name = std::filesystem::path(trace.path()).filename().string();
   plan.label =
       solution.proof == placement::Proof::kProven ? artifact::Label::kProven : artifact::Label::kHeuristic;
   plan.notes = std::move(solution.notes);
+  verify_pins(options, plan);
   return plan;
 }
 
 }  // namespace
 
-Result<placement::Solution> place(const Split& split, const PlaceOptions& options, ThreadPool& pool) {
+namespace {
+
+Result<placement::Solution> place_on(const placement::Demand& demand, const Split& split,
+                                     const PlaceOptions& options, ThreadPool& pool) {
   MOESAIC_ASSIGN(const placement::Algorithm* const algorithm, placement::find_algorithm(options.algorithm));
-  const TraceDemand demand(split.planned(), split.planned_homes().of_request, split.loads());
   CommShare share(*options.comm);
   placement::Problem problem = problem_of(demand, split.options().topology, options, pool);
+  MOESAIC_ASSIGN(const std::vector<placement::Pin> pins, pins_for(*algorithm, problem, options));
+  problem.pins = pins;
   if (options.comm->size() > 1) problem.share = &share;
   return algorithm->place(problem);
+}
+
+}  // namespace
+
+Result<placement::Solution> place(const Split& split, const PlaceOptions& options, ThreadPool& pool) {
+  return place_on(TraceDemand(split.planned(), split.planned_homes().of_request, split.loads()), split,
+                  options, pool);
+}
+
+Result<placement::Solution> place_weighted(const Split& split, std::span<const std::uint32_t> weights,
+                                           const PlaceOptions& options, ThreadPool& pool) {
+  MOESAIC_ASSIGN(std::vector<double> loads, split.planned().loads(pool, weights));
+  return place_on(TraceDemand(split.planned(), split.planned_homes().of_request, std::move(loads), weights),
+                  split, options, pool);
 }
 
 Result<std::vector<NamedScore>> score_tokens(const evaluate::SelectedTokens& tokens, const Homes& homes,
@@ -169,16 +210,17 @@ Result<Changed> change(const Split& split, const PlaceOptions& options, const Pl
 }
 
 Result<artifact::Plan> make_plan(const Split& split, const PlaceOptions& options,
-                                 const evaluate::ScoreOptions& score, ThreadPool& pool) {
+                                 const evaluate::ScoreOptions& score, ThreadPool& pool,
+                                 std::vector<NamedScore>* scores) {
   MOESAIC_ASSIGN(placement::Solution solution, place(split, options, pool));
-  return plan_with(split, std::move(solution), options, score, pool);
+  return plan_with(split, std::move(solution), options, score, pool, scores);
 }
 
 Result<artifact::Plan> plan_with(const Split& split, placement::Solution solution,
                                  const PlaceOptions& options, const evaluate::ScoreOptions& score,
-                                 ThreadPool& pool) {
+                                 ThreadPool& pool, std::vector<NamedScore>* out) {
   const NamedPlacement own[] = {{options.algorithm, &solution.placement}};
-  MOESAIC_ASSIGN(const std::vector<NamedScore> scores, score_split(split, own, true, options, score, pool));
+  MOESAIC_ASSIGN(std::vector<NamedScore> scores, score_split(split, own, true, options, score, pool));
   const trace::Trace& trace = split.planned().source();
   artifact::Plan plan = plan_of(std::move(solution), trace, options);
   const SplitOptions& from = split.options();
@@ -218,6 +260,7 @@ Result<artifact::Plan> plan_with(const Split& split, placement::Solution solutio
           index(layer.layer), options.max_imbalance, layer.node_max_over_mean, layer.gpu_max_over_mean));
     }
   }
+  if (out != nullptr) *out = std::move(scores);
   return plan;
 }
 
@@ -241,8 +284,8 @@ Result<std::vector<double>> count_loads(const trace::Trace& trace, Phase phase, 
 }
 
 Result<artifact::Plan> make_counts_plan(const trace::Trace& trace, const Topology& topology, Phase phase,
-                                        const Windows& windows, const PlaceOptions& options,
-                                        ThreadPool& pool) {
+                                        const Windows& windows, const PlaceOptions& options, ThreadPool& pool,
+                                        std::vector<NamedScore>* out) {
   MOESAIC_ASSIGN(const placement::Algorithm* const algorithm, placement::find_algorithm(options.algorithm));
   if (algorithm->needs_tokens()) {
     return bad_input(
@@ -252,7 +295,9 @@ Result<artifact::Plan> make_counts_plan(const trace::Trace& trace, const Topolog
   }
   MOESAIC_ASSIGN(std::vector<double> loads, count_loads(trace, phase, windows));
   const LoadDemand demand(trace.shape(), loads);
-  MOESAIC_ASSIGN(placement::Solution solution, algorithm->place(problem_of(demand, topology, options, pool)));
+  const placement::Problem problem = problem_of(demand, topology, options, pool);
+  MOESAIC_TRY(pins_for(*algorithm, problem, options));
+  MOESAIC_ASSIGN(placement::Solution solution, algorithm->place(problem));
   artifact::Plan plan = plan_of(std::move(solution), trace, options);
   plan.source.requests = "all";
   plan.source.phase = phase;
@@ -277,6 +322,7 @@ Result<artifact::Plan> make_counts_plan(const trace::Trace& trace, const Topolog
   plan.score = score_json(scores, false);
   plan.score["in_sample"] = in_sample;
   plan.loads = std::move(loads);
+  if (out != nullptr) *out = std::move(scores);
   return plan;
 }
 

@@ -27,13 +27,20 @@ struct PlaceOptions {
   std::uint64_t effort = 1;
   std::size_t expert_groups = 1;
   double max_imbalance = 0;
-  comm::Comm* comm = &comm::one_rank();  ///< ranks that share the layers; each makes the same plan
-  const Placement* from = nullptr;       ///< the running placement, for algorithms that change one
+  comm::Comm* comm = &comm::one_rank();   ///< ranks that share the layers; each makes the same plan
+  const Placement* from = nullptr;        ///< the running placement, for algorithms that change one
+  std::vector<placement::Pin> pins = {};  ///< copies that must lie somewhere; checked against the slots
   bool per_expert = false;  ///< optimise copies per row (low-latency kernels), else per distinct node
 };
 
-/// Runs one algorithm on the planned part of a split.
+/// Runs one algorithm on the planned part of a split. Errors (bad input): pins that cannot be met, or that
+/// the algorithm does not keep.
 Result<placement::Solution> place(const Split& split, const PlaceOptions& options, ThreadPool& pool);
+
+/// The same with every token of planned request i counting weights[i] times, in load too. Errors as place().
+/// REQUIRES: the algorithm weighs_tokens(); a limit, options.max_imbalance > 0.
+Result<placement::Solution> place_weighted(const Split& split, std::span<const std::uint32_t> weights,
+                                           const PlaceOptions& options, ThreadPool& pool);
 
 /// A score and whose it is.
 struct NamedScore {
@@ -74,12 +81,13 @@ Result<Changed> change(const Split& split, const PlaceOptions& options, const Pl
                        std::optional<std::size_t> max_moves, ThreadPool& pool);
 
 /// A whole plan of a token trace, its held-out score and baselines inside: of `solution`, or (make_plan) of
-/// what the algorithm makes.
+/// what the algorithm makes. `scores`: the same with their layers, the plan's first.
 Result<artifact::Plan> plan_with(const Split& split, placement::Solution solution,
                                  const PlaceOptions& options, const evaluate::ScoreOptions& score,
-                                 ThreadPool& pool);
+                                 ThreadPool& pool, std::vector<NamedScore>* scores = nullptr);
 Result<artifact::Plan> make_plan(const Split& split, const PlaceOptions& options,
-                                 const evaluate::ScoreOptions& score, ThreadPool& pool);
+                                 const evaluate::ScoreOptions& score, ThreadPool& pool,
+                                 std::vector<NamedScore>* scores = nullptr);
 
 /// Windows [first, last) of a counts trace.
 struct Windows {
@@ -92,7 +100,7 @@ Result<std::vector<double>> count_loads(const trace::Trace& trace, Phase phase, 
 /// A plan of a counts trace: load-based algorithms only. Scored on the windows after those it was planned
 /// on where there are any, else on its own (in_sample: true).
 Result<artifact::Plan> make_counts_plan(const trace::Trace& trace, const Topology& topology, Phase phase,
-                                        const Windows& windows, const PlaceOptions& options,
-                                        ThreadPool& pool);
+                                        const Windows& windows, const PlaceOptions& options, ThreadPool& pool,
+                                        std::vector<NamedScore>* scores = nullptr);
 
 }  // namespace moesaic::planning

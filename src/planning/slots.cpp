@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace moesaic::planning {
@@ -28,14 +29,14 @@ Result<std::size_t> slots_per_gpu(const SlotRequest& request, const Topology& to
     }
     const double one_slot = expert_bytes * static_cast<double>(layers);
     const double slots = std::floor(*request.memory_gib * 0x1p30 / one_slot);
-    if (!(slots >= static_cast<double>(least)) || slots > 1e6) {
+    if (!(slots >= static_cast<double>(least))) {
       return bad_input(
           fmt::format("--memory-gib {}: {} slots a GPU of {:.2f} GiB each over {} layers, expected {} "
-                      "to a million; one copy of every expert needs {:.2f} GiB a GPU.",
+                      "or more; one copy of every expert needs {:.2f} GiB a GPU.",
                       *request.memory_gib, slots, one_slot / 0x1p30, layers, least,
                       one_slot * static_cast<double>(least) / 0x1p30));
     }
-    return static_cast<std::size_t>(slots);
+    return static_cast<std::size_t>(std::min(slots, static_cast<double>(experts)));  // more serve nobody
   }
   const std::size_t extra = request.extra_slots.value_or(0), total = experts + extra;
   if (total % gpus != 0) {

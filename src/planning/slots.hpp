@@ -20,7 +20,8 @@ struct SlotRequest {
 
 /// Slots a GPU and layer. Errors (bad input): a total that does not divide by the GPUs (names both
 /// neighbours that do), fewer slots than experts, two requests at once, memory for less than one copy of
-/// every expert, or memory without a known expert size. `expert_bytes` <= 0 = unknown.
+/// every expert, or memory without a known expert size. Memory buys at most a slot an expert on each GPU.
+/// `expert_bytes` <= 0 = unknown.
 Result<std::size_t> slots_per_gpu(const SlotRequest& request, const Topology& topology, std::size_t experts,
                                   std::size_t layers, double expert_bytes);
 

@@ -10,13 +10,12 @@ namespace moesaic::planning {
 namespace {
 
 std::vector<std::uint32_t> requests_of(const trace::RequestTable& table, const SplitOptions& options,
-                                       RequestSet set) {
+                                       RequestSet set, const std::vector<std::uint16_t>& domains) {
   std::vector<std::uint32_t> rows = select_requests(table.id, table.domain, set, options.seed);
   std::erase_if(rows, [&](std::uint32_t r) { return std::ranges::binary_search(options.left_out, r); });
-  if (!options.domains.empty()) {
-    std::erase_if(rows, [&](std::uint32_t r) {
-      return std::ranges::find(options.domains, table.domain[r]) == options.domains.end();
-    });
+  if (!domains.empty()) {
+    std::erase_if(
+        rows, [&](std::uint32_t r) { return std::ranges::find(domains, table.domain[r]) == domains.end(); });
   }
   return rows;
 }
@@ -32,14 +31,18 @@ Result<Split> Split::make(const trace::Trace& trace, const SplitOptions& options
   Split split;
   split.options_ = options;
   split.planned_ = std::make_unique<evaluate::SelectedTokens>(
-      trace, evaluate::TokenChoice{.requests = requests_of(table, options, options.planned_on),
-                                   .phase = options.phase,
-                                   .from = options.from,
-                                   .score_predicted = true});
+      trace,
+      evaluate::TokenChoice{.requests = requests_of(table, options, options.planned_on, options.domains),
+                            .phase = options.phase,
+                            .from = options.from,
+                            .score_predicted = true});
   split.scored_ = std::make_unique<evaluate::SelectedTokens>(
       trace,
       evaluate::TokenChoice{
-          .requests = requests_of(table, options, scored_set), .phase = options.phase, .from = options.from});
+          .requests = requests_of(table, options, scored_set,
+                                  options.scored_domains.empty() ? options.domains : options.scored_domains),
+          .phase = options.phase,
+          .from = options.from});
   if (split.planned().requests().size() < homes) {
     return bad_input(
         fmt::format("{}: {} requests to plan on (--requests {}), expected at least one a home, {}; "

@@ -27,7 +27,9 @@ struct SplitOptions {
   Phase phase = Phase::kDecode;
   PredictFrom from = {};
   evaluate::UnseenOptions unseen;
-  std::vector<std::uint16_t> domains = {};   ///< only requests of these (codes); empty = all
+  std::vector<std::uint16_t> domains = {};  ///< only requests of these (codes); empty = all
+  /// The same of the requests that are scored, where they are to be of other domains; empty = `domains`.
+  std::vector<std::uint16_t> scored_domains = {};
   std::vector<std::uint32_t> left_out = {};  ///< rows that are neither planned on nor scored, ascending
   /// Homes of planned and scored requests both come from this one, online; no new groups are made. For
   /// changing a running plan, whose KV caches and groups stay. nullptr = group.

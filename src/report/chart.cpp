@@ -25,12 +25,16 @@ const char* scale_name(Scale scale) {
   return scale == Scale::kUnit ? "unit" : scale == Scale::kRatio ? "ratio" : "sequential";
 }
 
-Json view_json(const View& view) {
+double largest_of(const View& view) {
   double largest = 0;
   for (const double value : view.values) {
     MOESAIC_CHECK(!(value < 0));
     if (std::isfinite(value)) largest = std::max(largest, value);
   }
+  return largest;
+}
+
+Json view_json(const View& view, double largest) {
   std::vector<std::byte> codes;
   codes.reserve(2 * view.values.size());
   for (const double value : view.values) {
@@ -68,9 +72,11 @@ Json to_json(const Curves& chart) {
 
 Json to_json(const HeatMap& chart) {
   Json::Array views;
+  double largest_of_all = 0;
+  for (const View& view : chart.views) largest_of_all = std::max(largest_of_all, largest_of(view));
   for (const View& view : chart.views) {
     MOESAIC_CHECK(view.values.size() == chart.row_count * chart.column_count);
-    views.push_back(view_json(view));
+    views.push_back(view_json(view, chart.one_scale ? largest_of_all : largest_of(view)));
   }
   return Json::Object{{"kind", "heat_map"},
                       {"title", chart.title},

@@ -54,6 +54,7 @@ struct HeatMap {
   Axis rows, columns;  ///< labels of both; empty labels: the index
   std::size_t row_count = 0, column_count = 0;
   std::vector<View> views;
+  bool one_scale = false;  ///< all views up to the largest value of any: they are compared with each other
 };
 
 /// REQUIRES: sizes as above.

@@ -64,7 +64,7 @@ std::string Table::text() const {
     two_lines = two_lines || headers_[c].find('\n') != std::string::npos;
     width[c] = std::max(columns_of(line_of(headers_[c], 0)), columns_of(line_of(headers_[c], 1)));
     for (const auto& row : rows_) {
-      width[c] = std::max(width[c], columns_of(row[c]));
+      width[c] = std::max({width[c], columns_of(line_of(row[c], 0)), columns_of(line_of(row[c], 1))});
       right[c] = right[c] && looks_like_number(row[c]);
     }
   }
@@ -100,7 +100,12 @@ std::string Table::text() const {
   std::string rule;
   for (std::size_t c = 0; c < columns; ++c) rule += (c > 0 ? "  " : "") + std::string(width[c], '-');
   out += rule + "\n";
-  for (const auto& row : rows_) put_line([&](std::size_t c) { return std::string_view(row[c]); });
+  for (const auto& row : rows_) {
+    put_line([&](std::size_t c) { return line_of(row[c], 0); });
+    if (std::ranges::any_of(row,
+                            [](const std::string& cell) { return cell.find('\n') != std::string::npos; }))
+      put_line([&](std::size_t c) { return line_of(row[c], 1); });
+  }
   return out;
 }
 

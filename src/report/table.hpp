@@ -15,7 +15,7 @@ class Table {
   /// `headers` may hold one '\n' each: two header lines.
   explicit Table(std::vector<std::string> headers);
 
-  /// REQUIRES: as many cells as headers.
+  /// A cell too may hold one '\n'. REQUIRES: as many cells as headers.
   void add(std::vector<std::string> cells);
 
   /// Text with a line a row, each ending in '\n'. A column whose cells all look like numbers (or are

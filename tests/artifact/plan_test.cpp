@@ -19,6 +19,14 @@ TEST(Plan, ReadsWhatItWroteAndWritesTheSameBytesAgain) {
   EXPECT_EQ(to_json(*read), text);
 }
 
+TEST(Plan, KeepsTheClusterItsGpusAreOf) {
+  Plan plan = sample_plan();
+  plan.cluster = Cluster{.whole = {.nodes = 3, .gpus_per_node = 2}, .missing = {GpuId(2), GpuId(3)}};
+  const auto read = parse_plan(to_json(plan), "plan.json");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(*read, plan);
+}
+
 TEST(Plan, GoesThroughAFileAndRefusesToOverwriteOne) {
   const moesaic::testing::TemporaryFolder folder;
   const std::string path = folder / "plan.json";
@@ -62,6 +70,15 @@ TEST(Plan, SaysWhichKeyIsWrongAndWhatItExpected) {
   expect_refused([](Json& j) { (*(*j["placement"]["slots"].as_array())[0].as_array())[5] = 0; },
                  "layer 1 has no slot for expert 3");
   expect_refused([](Json& j) { j["placement"]["slots_per_gpu"] = 4'000'000; }, "placement.slots_per_gpu");
+  const auto cluster = [](Json::Array missing) {
+    return [missing](Json& j) {
+      j["cluster"] = Json::Object{{"nodes", 3}, {"gpus_per_node", 2}, {"missing_gpus", missing}};
+    };
+  };
+  expect_refused(cluster({2}), "cluster: missing GPUs 2");
+  expect_refused(cluster({0, 1, 2, 3}), "expected one whose remaining GPUs are the topology's");
+  expect_refused(cluster({0, 9}), "expected ids below 6");
+  expect_refused([](Json& j) { j["cluster"] = 3; }, "cluster: found 3, expected an object");
   expect_refused([](Json& j) { j["attention"] = "pp"; }, "attention: found \"pp\", expected dp or tp");
   expect_refused([](Json& j) { j["dispatch"] = "best"; }, "dispatch: found \"best\"");
   expect_refused([](Json& j) { j["label"] = "good"; }, "label: found \"good\"");

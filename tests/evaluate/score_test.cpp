@@ -68,6 +68,51 @@ Placement random_placement(const ModelShape& shape, const Topology& topology, Pc
   return *Placement::make(topology, shape.layers, kExperts, per_gpu, std::move(slots));
 }
 
+RC_GTEST_PROP(Evaluate, PartsAddUpToTheWhole, (std::uint64_t seed)) {
+  Pcg32 random(seed);
+  RandomTrace made;
+  const auto trace = made.make(random, 1 + random.below(12));
+  RC_ASSERT(trace.has_value());
+  const Topology topology{.nodes = 2, .gpus_per_node = 2};
+  std::vector<std::uint32_t> all(made.records.size());
+  std::iota(all.begin(), all.end(), 0u);
+  const SelectedTokens tokens(*trace, {.requests = all, .phase = Phase::kAll});
+  Homes homes{.attention = Attention::kDataParallel, .of_request = {}};
+  std::vector<std::uint16_t> part_of;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    homes.of_request.push_back(HomeId(random.below(4)));
+    part_of.push_back(static_cast<std::uint16_t>(random.below(3)));
+  }
+  const Placement placement = random_placement(made.shape, topology, random);
+  const Placement* const one[] = {&placement};
+  ThreadPool pool(1);
+  const auto whole = score_placements(tokens, homes, one, {}, pool);
+  const auto parts = score_parts(tokens, homes, part_of, 3, one, {}, pool);
+  RC_ASSERT(whole.has_value() && parts.has_value());
+  std::int64_t count = 0;
+  double dedup = 0, per_expert = 0;
+  std::vector<std::int64_t> rows(4);
+  for (const Score& part : (*parts)[0]) {
+    count += part.tokens;
+    if (part.tokens == 0) {
+      RC_ASSERT(std::isnan(part.dedup.node_copies_per_token_layer) && std::isnan(part.gpu_max_over_mean));
+      continue;
+    }
+    dedup += part.dedup.node_copies_per_token_layer * static_cast<double>(part.tokens);
+    per_expert += part.per_expert.node_copies_per_token_layer * static_cast<double>(part.tokens);
+    for (std::size_t g = 0; g < 4; ++g) rows[g] += part.layers[0].gpu_rows[g];
+  }
+  const Score& score = (*whole)[0];
+  RC_ASSERT(count == score.tokens);
+  const auto tokens_in_all = static_cast<double>(count);
+  RC_ASSERT(std::abs(dedup - score.dedup.node_copies_per_token_layer * tokens_in_all) < 1e-6);
+  RC_ASSERT(std::abs(per_expert - score.per_expert.node_copies_per_token_layer * tokens_in_all) < 1e-6);
+  RC_ASSERT(rows == score.layers[0].gpu_rows);
+  // Node to node, all pairs make up what is sent.
+  const double flow = std::accumulate(score.dedup_flow.begin(), score.dedup_flow.end(), 0.0);
+  RC_ASSERT(std::abs(flow - score.dedup.node_copies_per_token_layer) < 1e-9);
+}
+
 RC_GTEST_PROP(Evaluate, AgreesWithTheBruteForceOracleThroughARealStore, (std::uint64_t seed)) {
   Pcg32 random(seed);
   RandomTrace made;

@@ -101,6 +101,13 @@ with tempfile.TemporaryDirectory() as folder:
                   "--max-moves", "3", "--seed", "1", "-o", "changed.json")
     if changed["change"]["moves"] > 3:
         sys.exit(f"--max-moves 3 moved {changed['change']['moves']}")
+    robust = run("plan-result", "plan", "t.zarr", *where, "--robust", "domains", "--missing-gpus", "0,3", "-o", "robust.json")
+    check(json.loads(pathlib.Path("robust.json").read_text()), "plan")
+    if len(robust["robust"]["parts"]) < 5:
+        sys.exit(f"--robust domains has the parts {robust['robust']['parts']}")
+    fast = run("plan-result", "plan", "t.zarr", *where, "--optimize", "time", "--batch", "16", "-o", "fast.json")
+    if fast["dedup"]["node_copies_per_token_layer"] <= 0:
+        sys.exit("--optimize time sends nothing")
     evaluated = run("evaluate", "evaluate", "plan.json", "t.zarr", "--layers", "--time", "--batch", "16")
     run("verify", "verify", "plan.json", "t.zarr")
     run("plan-sweep", "plan", "t.zarr", *where, "--sweep", "--sweep-slots", "0,8", "--sweep-imbalance", "1.1", "--time",
@@ -108,6 +115,9 @@ with tempfile.TemporaryDirectory() as folder:
     compared = run("compare", "compare", "t.zarr", *where, "--splits", "2", "-a", "linear,metis,moesaic@metis")
     if set(compared["algorithms"]) != {"linear", "metis", "moesaic@metis"}:
         sys.exit(f"compare has {sorted(compared['algorithms'])}")
+    across = run("compare", "compare", "t.zarr", *where, "--splits", "1", "-a", "linear,patterns", "--across")
+    if set(across["planned_on_scored_domains"]) != {"linear", "patterns"}:
+        sys.exit(f"compare --across has {sorted(across)}")
     run("export", "export", "plan.json", "--to", "sglang", "-o", "sglang.json")
     run("fit", "fit", "t.zarr", "--decoders", "4", "--layers", "best", "-o", "router.json")
     check(json.loads(pathlib.Path("router.json").read_text()), "router")

@@ -1,7 +1,10 @@
+#include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "core/balance.hpp"
 #include "placement/algorithms.hpp"
+#include "placement/partition_search.hpp"
 #include "placement/planted_demand.hpp"
 #include "traffic/score.hpp"
 
@@ -65,6 +68,30 @@ RC_GTEST_PROP(Moesaic, PutsCopiesOfAnExpertOnDistinctGpusWhateverTheSlots, ()) {
     std::ranges::sort(on);
     RC_ASSERT(std::ranges::adjacent_find(on) == on.end());
   }
+}
+
+RC_GTEST_PROP(Moesaic, KeepsTheLoadLimitOnNodesOrTheBestThatAnEvenStartAllows, (std::uint32_t seed)) {
+  const double limit = *rc::gen::elementOf(std::vector{1.0, 1.02, 1.1, 1.4});
+  const PlantedDemand demand(
+      {.layers = 1, .experts = 12, .homes = 6, .requests = 10, .tokens = 12, .seed = seed});
+  const Problem problem{.demand = demand,
+                        .topology = {.nodes = 3, .gpus_per_node = 2},
+                        .slots_per_gpu = 2,
+                        .objective = {},
+                        .max_imbalance = limit,
+                        .per_expert = *rc::gen::arbitrary<bool>()};
+  const auto plan = moesaic().place(problem);
+  RC_ASSERT(plan.has_value());
+  // In the units that the plan is made in, so that ties of the even start fall alike.
+  const double all = std::accumulate(demand.loads().begin(), demand.loads().end(), 0.0);
+  std::vector<std::int64_t> loads, nodes(3);
+  for (const double load : demand.loads()) loads.push_back(std::llround(load / all * 0x1p40));
+  const auto slots = plan->placement.layer(0);
+  for (std::size_t s = 0; s < slots.size(); ++s) nodes[s / 4] += loads[index(slots[s])];
+  const std::int64_t even = largest_load(loads, balanced_assignment(loads, 3), 3);
+  const double mean = static_cast<double>(nodes[0] + nodes[1] + nodes[2]) / 3;
+  RC_ASSERT(static_cast<double>(std::ranges::max(nodes)) <=
+            std::max(limit * mean, static_cast<double>(even)));
 }
 
 TEST(Moesaic, ReplicasSaveCopiesUnderTheLocalRule) {

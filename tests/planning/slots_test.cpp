@@ -27,6 +27,8 @@ TEST(Slots, EveryExpertNeedsASlot) {
 TEST(Slots, MemoryBuysWholeSlotsOfAllLayers) {
   const double expert = 0x1p30 / 24;  // 24 layers of one expert: a GiB
   EXPECT_EQ(slots_per_gpu({.memory_gib = 5.9}, kEight, 32, 24, expert), 5u);
+  EXPECT_EQ(slots_per_gpu({.memory_gib = 1e9}, kEight, 32, 24, expert),
+            32u);  // a GPU that holds every expert
   says(slots_per_gpu({.memory_gib = 3.9}, kEight, 32, 24, expert), "needs 4.00 GiB");
   says(slots_per_gpu({.memory_gib = 5}, kEight, 32, 24, 0), "give --model");
 }

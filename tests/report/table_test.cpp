@@ -54,5 +54,17 @@ TEST(Table, FormatsNumbersForPeople) {
   EXPECT_EQ(bytes(12), "12 B");
 }
 
+TEST(Table, ACellOfTwoLinesIsNotCut) {
+  Table table({"placement", "copies"});
+  table.add({"moesaic@\ntrtllm-cooccurrence", "1.449"});
+  table.add({"linear", "2.259"});
+  EXPECT_EQ(table.text(),
+            "placement            copies\n"
+            "-------------------  ------\n"
+            "moesaic@              1.449\n"
+            "trtllm-cooccurrence\n"
+            "linear                2.259\n");
+}
+
 }  // namespace
 }  // namespace moesaic::report
