@@ -1,5 +1,5 @@
-// The pages of `profile --html`, `simulate --html` and `moesaic-mpi replay --html` in a real browser: they open from disk
-// without network or errors, every chart is drawn and has units, every control is reached by the keyboard, text is
+// The pages of `profile --html`, `simulate --html`, `plan --html` and `moesaic-mpi replay --html` in a real browser: they
+// open from disk without network or errors, every chart is drawn and has units, every control is reached by the keyboard, text is
 // readable in both themes.
 // usage: node page_test.mjs PROGRAM SOURCE_FOLDER [MOESAIC_MPI]    (exit 77: playwright-core or chromium is missing; no
 // page of a replay where there is no moesaic-mpi)
@@ -138,7 +138,7 @@ try {
   writeFileSync(join(folder, "part/index.json"), JSON.stringify(index));
   moesaic("import", join(folder, "part"), "-o", join(folder, "part.zarr"));
   const pages = [["small", join(source, "samples/moesaic-mini")], ["big", join(folder, "big")], ["compared", null],
-    ["simulated", null], ["simulated-loads", null]];
+    ["simulated", null], ["simulated-loads", null], ["planned", null], ["changed", null], ["swept", null]];
   // The sample cluster, smaller: at one load bars by policy, at several lines over loads.
   const cluster = readFileSync(join(source, "samples/clusters/moesaic-mini-4d.yaml"), "utf8")
     .replace("seeds: 10", "seeds: 2").replace("measure: 10s", "measure: 5s");
@@ -146,6 +146,11 @@ try {
   writeFileSync(join(folder, "simulated-loads.yaml"), cluster.replace("running: [6]", "loads: [0.8, 0.2, 0.5]"));
   if (mpi && existsSync(mpi)) pages.push(["replayed", null]);
   else console.log("no moesaic-mpi: no page of a replay");
+  const planned = {
+    planned: ["--robust", "domains", "-o", join(folder, "p.json")],
+    changed: ["--domains", "math,en", "--from", join(folder, "p.json"), "--max-moves", "8", "-o", join(folder, "q.json")],
+    swept: ["--sweep", "--sweep-slots", "0,8,16", "--sweep-imbalance", "1.1,1.3", "--time", "--batch", "16"],
+  };
   browser = await chromium.launch({ executablePath: chromiumPath, args: ["--no-sandbox", "--disable-gpu"] });
   for (const [name, trace] of pages) {
     const [store, file] = [join(folder, `${name}.zarr`), join(folder, `${name}.html`)];
@@ -160,6 +165,8 @@ try {
       execFileSync("mpirun", ["-q", "-n", "4", "--oversubscribe", mpi, "replay", plan, join(folder, "small.zarr"),
         "--hidden", "32", "--intermediate", "16", "--limit", "8", "--html", file],
         { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" } });
+    } else if (planned[name]) {
+      moesaic("plan", join(folder, "small.zarr"), "--nodes", "2", "--gpus-per-node", "2", ...planned[name], "--html", file);
     } else {
       moesaic("profile", "--compare", join(folder, "small.zarr"), join(folder, "part.zarr"), "--html", file);
     }
@@ -168,7 +175,8 @@ try {
     check(bytes <= kMaxBytes, `${name}: ${bytes} bytes, allowed ${kMaxBytes}`);
     const [wide, narrow] = [["light", 1280], ["dark", 800]];
     const looks = { small: [wide, narrow], big: [wide], compared: [narrow], simulated: [wide], "simulated-loads": [narrow],
-      replayed: [wide, narrow] };
+      replayed: [wide, narrow],
+      planned: [wide, narrow], changed: [narrow], swept: [narrow] };
     for (const [theme, width] of looks[name]) {
       const where = `${name}, ${theme}, ${width} px`;
       const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme: theme });
