@@ -120,8 +120,10 @@ Finding replica_finding(const PlanShown& shown) {
                              placement.experts());
   if (shown.expert_bytes > 0) {
     const double a_gpu = static_cast<double>(placement.slots_per_gpu()) * layers * shown.expert_bytes;
-    finding.text += fmt::format(" Expert weights take {} a GPU; replicas take {} in all.",
-                                report::bytes(a_gpu), report::bytes(replicas * shown.expert_bytes));
+    finding.text += fmt::format(" Expert weights take {} a GPU", report::bytes(a_gpu));
+    finding.text +=
+        replicas > 0 ? fmt::format("; replicas take {} in all.", report::bytes(replicas * shown.expert_bytes))
+                     : ".";
   }
   return finding;
 }
