@@ -25,6 +25,7 @@ class ReplicaSearch {
       : problem_(problem),
         random_(random),
         parts_(problem.table.part_count),
+        most_copies_(problem.copies),
         holders_(start),
         partition_(problem.table, serving_parts(problem, start), false),
         load_(parts_),
@@ -48,9 +49,10 @@ class ReplicaSearch {
     price_ = total > 0 ? 2.0 * static_cast<double>(partition_.cost() + 1) / static_cast<double>(total) : 0;
   }
 
-  /// Marginal gain: the best copy of any expert on any part with room, until all is full.
+  /// Marginal gain: the best copy of any expert on any part with room, until all is full. Where only parts
+  /// with room are left that all experts with copies to spare are on, some expert gets one copy too many.
   void fill() {
-    while (true) {
+    while (std::ranges::any_of(room_, [](std::ptrdiff_t r) { return r > 0; })) {
       Step best;
       double best_score = kNever;
       for (std::size_t e = 0; e < problem_.experts; ++e) {
@@ -61,9 +63,14 @@ class ReplicaSearch {
           if (score < best_score) best_score = score, best = step;
         }
       }
-      if (best_score == kNever) return;
-      apply(best);
+      if (best_score < kNever) {
+        apply(best);
+      } else {
+        MOESAIC_CHECK(most_copies_ != 0 && most_copies_ < parts_ * problem_.copies_a_part);
+        ++most_copies_;
+      }
     }
+    most_copies_ = problem_.copies;
   }
 
   void walk(const ReplicaOptions& options) {
@@ -110,7 +117,7 @@ class ReplicaSearch {
       return false;
     }
     const std::size_t after = list.size() - (step.drop != kNoPart) + (step.add != kNoPart);
-    if (after == 0 || (problem_.copies != 0 && after > std::max(problem_.copies, list.size()))) return false;
+    if (after == 0 || (most_copies_ != 0 && after > std::max(most_copies_, list.size()))) return false;
     return step.add == kNoPart ||
            static_cast<std::size_t>(std::ranges::count(list, step.add)) < problem_.copies_a_part;
   }
@@ -252,7 +259,7 @@ class ReplicaSearch {
 
   const ReplicaProblem& problem_;
   Pcg32& random_;
-  std::size_t parts_;
+  std::size_t parts_, most_copies_;
   Holders holders_, best_;
   Partition partition_;
   std::vector<std::int64_t> load_;

@@ -49,7 +49,7 @@ struct ReplicaProblem {
   std::span<const RowClass> classes;
   std::size_t capacity = 0;       ///< slots a part; parts x capacity >= experts, all are filled
   std::size_t copies_a_part = 1;  ///< most copies of an expert on one part
-  std::size_t copies = 0;         ///< most copies of an expert; 0 = no bound
+  std::size_t copies = 0;         ///< most copies of an expert, but where slots stay empty; 0 = no bound
   /// [experts, parts] or empty: != 0 where a copy of the expert stays (pins.hpp); every start has it there.
   std::span<const std::uint8_t> pinned = {};
   std::span<const std::int64_t> load_of_item;  ///< [items]

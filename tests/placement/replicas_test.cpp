@@ -73,6 +73,23 @@ RC_GTEST_PROP(Replicas, CostWhatTheTrafficReferenceSaysUnderEveryRuleAndAttentio
   RC_ASSERT(replica_cost(c.problem(kExperts, 6), holders) == expected.dedup.node);
 }
 
+TEST(Replicas, SearchFillsASlotThatOnlyAnExpertWithAllItsCopiesCanTake) {
+  constexpr std::size_t kExperts = 3;
+  const Case c(1, dispatch::Rule::kVllm, Attention::kDataParallel, kExperts);
+  ReplicaProblem problem = c.problem(kExperts, 2);
+  problem.copies = 2;
+  // Six slots, two copies an expert: the one slot left is beside the last copy of the expert that may have
+  // more.
+  const std::vector<Holders> starts = {{{0, 1}, {0, 1}, {2}}};
+  Pcg32 random(1);
+  const Holders found = search_replicas(problem, starts, {}, random);
+  std::vector<std::size_t> used(3);
+  for (const auto& list : found) {
+    for (const std::uint16_t part : list) ++used[part];
+  }
+  EXPECT_EQ(used, (std::vector<std::size_t>{2, 2, 2}));
+}
+
 RC_GTEST_PROP(Replicas, SearchFillsEverySlotTracksItsCostAndNeverLosesToItsStart, ()) {
   const auto seed = *rc::gen::arbitrary<std::uint32_t>();
   const dispatch::Rule rule =
