@@ -218,19 +218,22 @@ class Marginal final : public DecodePolicy {
     return options_.persistence * step + added * (requests + 1);
   }
 
+  /// The mean is over decoders that were priced: counting the others would cost a decision a third more.
   /// Nothing where a decoder has several ranks: there experts are counted on the busiest alone.
   std::optional<Locality> locality(std::uint32_t chosen) {
     const auto wanted = static_cast<double>(signature::dot(ones_, candidate_));
     if (wanted <= 0) return std::nullopt;
     Locality out;
+    std::size_t priced = 0;
     for (std::uint32_t slot = 0; slot < decoders_.size(); ++slot) {
-      if (!fleet_.slots()[slot].up) continue;
+      if (added_[slot] == kNotCounted) continue;
       if (decoders_[slot].ranks > 1) return std::nullopt;
-      if (added_[slot] == kNotCounted) added_[slot] = count_experts(decoders_[slot], candidate_).added;
       const double shared = std::clamp(1 - added_[slot] / wanted, 0.0, 1.0);
       if (slot == chosen) out.here = shared;
-      out.mean += shared / static_cast<double>(fleet_.up_count());
+      out.mean += shared;
+      ++priced;
     }
+    out.mean /= static_cast<double>(priced);
     return out;
   }
 

@@ -64,7 +64,7 @@ enum class Reason {
 /// Share of a request's expected experts that the batch it joins reads anyway, in [0, 1].
 struct Locality {
   double here = 0;
-  double mean = 0;  ///< at a worker taken at random among those that are up
+  double mean = 0;  ///< at a worker taken at random: one that is up (`marginal`: one that it priced)
 };
 
 struct Decision {
