@@ -131,8 +131,9 @@ try {
   for (const id of ["first_token", "per_token"]) {
     check(latency[id].count === 200, `${id}: ${latency[id].count} streams counted`);
     check(latency[id].bins.reduce((sum, bin) => sum + bin.count, 0) === 200, `${id}: its bins do not add up`);
-    // A step takes 2 ms at least, and so does a token.
-    check(latency[id].p50_seconds > 0.0015 && latency[id].p50_seconds <= latency[id].p99_seconds, `${id}: ${latency[id].p50_seconds}`);
+    // A step takes 2 ms at least, and so does a token, but for the first, which ELDR's prefiller answers.
+    const least = id === "per_token" ? 0.0015 : 0;
+    check(latency[id].p50_seconds > least && latency[id].p50_seconds <= latency[id].p99_seconds, `${id}: ${latency[id].p50_seconds}`);
     check((await page.$$eval(`#${id} .bin`, (all) => all.length)) > 0, `${id}: no bins are drawn`);
     check((await page.$$eval(`#${id} path.line, #${id} .dot`, (all) => all.length)) >= 2, `${id}: no course is drawn`);
     check(/200 streams/.test(await page.$eval(`#${id} svg`, (e) => e.getAttribute("aria-label"))), `${id}: its label does not tell it`);
