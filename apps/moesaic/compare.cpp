@@ -88,9 +88,9 @@ Status run(Context& context, const Options& options) {
       across ? "" : score_table(scores.unseen.mean));
   if (across) {
     fmt::print(
-        "{}Unseen: planned on {}, scored on {}. Seen: planned on train requests of the scored domains; the "
-        "same\n"
-        "requests are scored. Copies: dedup, a token and layer.\n",
+        "{}Unseen: planned on {}, scored on {}.\n"
+        "Seen: planned on train requests of the scored domains; the same requests are scored.\n"
+        "Copies: dedup, a token and layer.\n",
         across_table(scores), options.across ? "a random half of the domains" : "--domains",
         options.across ? "the other half" : "--score-domains");
   } else {
