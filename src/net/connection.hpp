@@ -28,6 +28,23 @@ std::string_view to_string(Broken broken);
 class Connection {
  public:
   struct Impl;
+  // No tasks: most reads and writes need not wait, and each request makes several.
+  struct [[nodiscard]] Fill {
+    Impl* impl;
+    std::size_t before;
+    bool over;
+    bool await_ready() const { return over; }
+    void await_suspend(std::coroutine_handle<> caller) const;
+    bool await_resume() const;
+  };
+  struct [[nodiscard]] Write {
+    Impl* impl;
+    bool over, good;
+    bool await_ready() const { return over; }
+    void await_suspend(std::coroutine_handle<> caller) const;
+    bool await_resume() const;
+  };
+
   explicit Connection(std::shared_ptr<Impl> impl);
   /// Closes; what the peer has not read may be lost.
   ~Connection();
@@ -37,11 +54,12 @@ class Connection {
   /// Received and not consumed. Valid until the next fill().
   std::string_view input() const;
   void consume(std::size_t bytes);
-  /// Waits until there is more input; false when there will be none (see broken()).
-  Task<bool> fill();
-  /// Sends all of the pieces, in order; false when the connection broke. Waits while the peer is slow.
-  Task<bool> write(std::span<const std::string_view> pieces);
-  Task<bool> write(std::string_view bytes);
+  /// co_await fill(): waits until there is more input; false when there will be none (see broken()).
+  Fill fill();
+  /// co_await write(...): sends all of the pieces, in order; false when the connection broke. Waits while the
+  /// peer is slow: the bytes must live until then. To be awaited at once.
+  Write write(std::span<const std::string_view> pieces);
+  Write write(std::string_view bytes);
 
   /// Calls back once when the peer closes while nobody reads; input that comes meanwhile is kept. An empty
   /// function takes the wish back.
