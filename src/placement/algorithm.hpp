@@ -53,10 +53,10 @@ class LayerShare {
  public:
   virtual ~LayerShare() = default;
   /// Calls body(row) for this rank's share of `layers` rows, on the pool where there is one. Which rows those
-  /// are depends on how long others take, and results must not depend on it; later runs have the same.
+  /// are depends on how long others take, and results must not depend on it; every run deals them anew.
   virtual Status run(std::size_t layers, ThreadPool* pool,
                      const std::function<Status(std::size_t row)>& body) = 0;
-  /// Whether run() gave this rank the layer.
+  /// Whether the last run() gave this rank the layer.
   virtual bool mine(std::size_t row) const = 0;
   /// Adds element by element over the ranks, or hands on the error of the first that failed.
   virtual Status sum(std::span<std::int64_t> values, const Status& mine) const = 0;

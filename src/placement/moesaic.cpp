@@ -28,30 +28,38 @@ class Moesaic final : public Algorithm {
   Result<Solution> place(const Problem& problem) const override {
     if (problem.from != nullptr) MOESAIC_TRY(running_placement(problem));
     std::vector<RowCopies> layers(problem.demand.shape().layers.size());
-    std::vector<std::vector<std::uint16_t>> nodes(layers.size());
-    if (shares_budget(problem)) MOESAIC_TRY(choose_nodes(problem, nodes));
+    std::vector<std::uint16_t> nodes;
+    if (shares_budget(problem)) {
+      MOESAIC_ASSIGN(nodes, choose_nodes(problem));
+    }
+    const auto nodes_of = [&](std::size_t row) {
+      const std::size_t experts = problem.demand.shape().experts;
+      return nodes.empty() ? std::span<const std::uint16_t>()
+                           : std::span(nodes).subspan(row * experts, experts);
+    };
     MOESAIC_ASSIGN(Solution solution,
                    fill(problem, [&](std::size_t row, std::span<ExpertId> slots) -> Status {
                      MOESAIC_ASSIGN(const LayerDemand layer, problem.demand.layer(row));
-                     layers[row] = place_layer(problem, row, layer, nodes[row], slots);
+                     layers[row] = place_layer(problem, row, layer, nodes_of(row), slots);
                      return {};
                    }));
     RowCopies sum{.counted = !layers.empty()};
-    MOESAIC_TRY(add_up(layers, problem.share, sum));
+    MOESAIC_TRY(sum_up(layers, problem.share, sum));
     judge(sum, problem.topology, solution);
     return solution;
   }
 
  private:
-  /// Node of every expert of this rank's layers, under the budget that all layers share.
-  static Status choose_nodes(const Problem& problem, std::vector<std::vector<std::uint16_t>>& nodes) {
+  /// Node of every expert, [L, E], under the budget that all layers share.
+  static Result<std::vector<std::uint16_t>> choose_nodes(const Problem& problem) {
     constexpr std::size_t kSteps = PartitionFront::kSteps;
     constexpr double kUnit = 0x1p30;
-    const std::size_t points = nodes.size() * kSteps;
-    std::vector<LayerFront> fronts(nodes.size());
+    const std::size_t layers = problem.demand.shape().layers.size();
+    const std::size_t points = layers * kSteps;
+    std::vector<LayerFront> fronts(layers);
     // For every layer and step 1 + copies (0: none met) and the imbalance in units, then the most even
     // assignments': what ranks add up.
-    std::vector<std::int64_t> figures(2 * points + nodes.size());
+    std::vector<std::int64_t> figures(2 * points + layers);
     const Status mine = each_layer(problem, [&](std::size_t row) -> Status {
       MOESAIC_ASSIGN(const LayerDemand layer, problem.demand.layer(row));
       LayerFront& front = fronts[row] = layer_front(problem, row, layer);
@@ -62,11 +70,7 @@ class Moesaic final : public Algorithm {
       figures[2 * points + row] = std::llround(front.evenest * kUnit);
       return {};
     });
-    if (problem.share != nullptr) {
-      MOESAIC_TRY(problem.share->sum(figures, mine));
-    } else {
-      MOESAIC_TRY(mine);
-    }
+    MOESAIC_TRY(add_up(problem.share, figures, mine));
     std::vector<double> imbalance(points);
     double evenest = 0;
     for (std::size_t i = 0; i < points; ++i) {
@@ -74,17 +78,29 @@ class Moesaic final : public Algorithm {
       imbalance[i] = static_cast<double>(figures[points + i]) / kUnit;
     }
     for (const std::int64_t of_layer : std::span(figures).subspan(2 * points)) {
-      evenest += static_cast<double>(of_layer) / kUnit / static_cast<double>(nodes.size());
+      evenest += static_cast<double>(of_layer) / kUnit / static_cast<double>(layers);
     }
     const std::vector<std::size_t> chosen =
         share_budget(std::span(figures).first(points), imbalance, kImbalanceBudget * evenest);
-    for (std::size_t row = 0; row < nodes.size(); ++row) {
-      if (!fronts[row].copies.empty()) nodes[row] = fronts[row].node_of_expert[chosen[row]];
+    // The next pass may have other layers on this rank.
+    const std::size_t experts = problem.demand.shape().experts;
+    std::vector<std::int64_t> told(layers * experts);
+    for (std::size_t row = 0; row < layers; ++row) {
+      if (!fronts[row].copies.empty())
+        std::ranges::copy(fronts[row].node_of_expert[chosen[row]], &told[row * experts]);
     }
-    return {};
+    MOESAIC_TRY(add_up(problem.share, told, {}));
+    std::vector<std::uint16_t> nodes;
+    for (const std::int64_t node : told) nodes.push_back(static_cast<std::uint16_t>(node));
+    return nodes;
   }
 
-  static Status add_up(std::span<const RowCopies> layers, const LayerShare* share, RowCopies& sum) {
+  /// Adds element by element over the ranks, where there are several.
+  static Status add_up(const LayerShare* share, std::span<std::int64_t> values, const Status& mine) {
+    return share != nullptr ? share->sum(values, mine) : mine;
+  }
+
+  static Status sum_up(std::span<const RowCopies> layers, const LayerShare* share, RowCopies& sum) {
     std::int64_t sums[4] = {};  // layers not counted, layers thinned, copies found, bound
     for (std::size_t row = 0; row < layers.size(); ++row) {
       if (share != nullptr && !share->mine(row)) continue;
@@ -93,7 +109,7 @@ class Moesaic final : public Algorithm {
       sums[2] += layers[row].found;
       sums[3] += layers[row].bound;
     }
-    if (share != nullptr) MOESAIC_TRY(share->sum(sums, {}));
+    MOESAIC_TRY(add_up(share, sums, {}));
     sum.counted = sum.counted && sums[0] == 0;
     sum.thinned = sums[1] > 0;
     sum.found = sums[2];

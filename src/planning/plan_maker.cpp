@@ -21,7 +21,6 @@ class CommShare final : public placement::LayerShare {
  public:
   explicit CommShare(comm::Comm& comm) : comm_(comm) {}
   Status run(std::size_t layers, ThreadPool* pool, const std::function<Status(std::size_t)>& body) override {
-    if (dealt_) return run_mine(pool, body);
     comm::Deal deal(comm_, layers);
     const auto until_none_is_left = [&](std::size_t) -> Status {
       while (true) {
@@ -33,7 +32,6 @@ class CommShare final : public placement::LayerShare {
     const Status planned =
         pool != nullptr ? pool->try_parallel_for(pool->threads(), until_none_is_left) : until_none_is_left(0);
     mine_ = deal.mine();
-    dealt_ = true;
     MOESAIC_TRY(deal.finish());
     return planned;
   }
@@ -44,20 +42,7 @@ class CommShare final : public placement::LayerShare {
   }
 
  private:
-  Status run_mine(ThreadPool* pool, const std::function<Status(std::size_t)>& body) const {
-    std::vector<std::size_t> rows;
-    for (std::size_t row = 0; row < mine_.size(); ++row) {
-      if (mine_[row]) rows.push_back(row);
-    }
-    const auto one = [&](std::size_t i) { return body(rows[i]); };
-    if (pool != nullptr) return pool->try_parallel_for(rows.size(), one);
-    Status status;
-    for (std::size_t i = 0; status && i < rows.size(); ++i) status = one(i);
-    return status;
-  }
-
   comm::Comm& comm_;
-  bool dealt_ = false;
   std::vector<bool> mine_;
 };
 
