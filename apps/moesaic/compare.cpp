@@ -14,7 +14,8 @@ namespace {
 struct Options {
   PlanOptions common;
   std::string trace, json;
-  std::vector<std::string> algorithms = {"linear", "random", "round-robin", "eplb", "patterns", "moesaic"};
+  std::vector<std::string> algorithms = {"linear",   "random",  "round-robin",   "eplb",
+                                         "patterns", "moesaic", "moesaic@scored"};
   std::size_t splits = 5;
   bool across = false;
 };
@@ -120,8 +121,10 @@ void add_compare(CLI::App& app, Context& context) {
       "compare", "Score several algorithms on the same held-out requests, mean of several splits");
   command->add_option("trace", options->trace, "Trace store")->required();
   command
-      ->add_option("-a,--algorithms", options->algorithms,
-                   "Which, see `moesaic algorithms`; A@B: A at the imbalance that B reaches")
+      ->add_option(
+          "-a,--algorithms", options->algorithms,
+          "Which, see `moesaic algorithms`; A@B: A at the imbalance that B reaches; A@scored: A planned "
+          "on the scored tokens, an oracle")
       ->delimiter(',')
       ->capture_default_str();
   command->add_option("--splits", options->splits, "Splits, of seeds --seed, --seed + 1, ...")

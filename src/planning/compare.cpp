@@ -11,15 +11,21 @@
 namespace moesaic::planning {
 namespace {
 
-/// "moesaic@metis": an algorithm under the imbalance that another one reaches.
+/// "moesaic@metis": an algorithm under the imbalance that another one reaches. "moesaic@scored": planned on
+/// the tokens it is scored on.
 struct Entry {
   std::string algorithm, at;
+  bool on_scored = false;
 };
 
 Result<Entry> entry_of(const std::string& text) {
   const std::size_t at = text.find('@');
   Entry entry{text.substr(0, at), at == std::string::npos ? "" : text.substr(at + 1)};
   MOESAIC_TRY(placement::find_algorithm(entry.algorithm));
+  if (entry.at == "scored") {
+    entry.at.clear();
+    entry.on_scored = true;
+  }
   if (!entry.at.empty()) MOESAIC_TRY(placement::find_algorithm(entry.at));
   return entry;
 }
@@ -58,11 +64,11 @@ Result<std::vector<NamedScore>> compare_on(const Split& split, const std::vector
     return &plain.emplace(algorithm, std::move(solution.placement)).first->second;
   };
   for (const Entry& entry : entries) {
-    progress(entry.algorithm);
+    progress(entry.on_scored ? entry.algorithm + " on the scored tokens" : entry.algorithm);
     PlaceOptions one = options.place;
     one.algorithm = entry.algorithm;
     const std::uint64_t seeds = entry.algorithm == "random" ? kRandomSeeds : 1;
-    if (entry.at.empty() && seeds == 1) {
+    if (entry.at.empty() && seeds == 1 && !entry.on_scored) {
       MOESAIC_ASSIGN(const Placement* const placed, place_plain(entry.algorithm));
       placements.push_back(*placed);
       count.push_back(1);
@@ -74,7 +80,8 @@ Result<std::vector<NamedScore>> compare_on(const Split& split, const std::vector
     }
     for (std::uint64_t seed = 0; seed < seeds; ++seed) {
       one.seed = options.place.seed + seed;
-      MOESAIC_ASSIGN(placement::Solution solution, place(split, one, pool));
+      MOESAIC_ASSIGN(placement::Solution solution,
+                     entry.on_scored ? place_on_scored(split, one, pool) : place(split, one, pool));
       placements.push_back(std::move(solution.placement));
     }
     count.push_back(seeds);

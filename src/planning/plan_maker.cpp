@@ -125,6 +125,13 @@ Result<placement::Solution> place(const Split& split, const PlaceOptions& option
                   options, pool);
 }
 
+Result<placement::Solution> place_on_scored(const Split& split, const PlaceOptions& options,
+                                            ThreadPool& pool) {
+  MOESAIC_ASSIGN(std::vector<double> loads, split.scored().loads(pool));
+  return place_on(TraceDemand(split.scored(), split.scored_homes().of_request, std::move(loads)), split,
+                  options, pool);
+}
+
 Result<placement::Solution> place_weighted(const Split& split, std::span<const std::uint32_t> weights,
                                            const PlaceOptions& options, ThreadPool& pool) {
   MOESAIC_ASSIGN(std::vector<double> loads, split.planned().loads(pool, weights));

@@ -37,8 +37,12 @@ struct PlaceOptions {
 /// the algorithm does not keep.
 Result<placement::Solution> place(const Split& split, const PlaceOptions& options, ThreadPool& pool);
 
-/// The same with every token of planned request i counting weights[i] times, in load too. Errors as place().
-/// REQUIRES: the algorithm weighs_tokens(); a limit, options.max_imbalance > 0.
+/// The same on the scored part, with the homes of its requests: an oracle for held-out scores.
+Result<placement::Solution> place_on_scored(const Split& split, const PlaceOptions& options,
+                                            ThreadPool& pool);
+
+/// As place() with every token of planned request i counting weights[i] times, in load too. Errors as
+/// place(). REQUIRES: the algorithm weighs_tokens(); a limit, options.max_imbalance > 0.
 Result<placement::Solution> place_weighted(const Split& split, std::span<const std::uint32_t> weights,
                                            const PlaceOptions& options, ThreadPool& pool);
 
