@@ -41,6 +41,21 @@ TEST(Across, APlanLosesWhereItHasNotBeenAndLinearDoesNotCare) {
     EXPECT_EQ(across->unseen.by_split[s][0].score.tokens, across->seen.by_split[s][0].score.tokens);
 }
 
+TEST(Across, TheOracleKnowsWhatIsScored) {
+  const Store store;
+  ThreadPool pool(1);
+  auto asked = options({code(store, "usual")}, {code(store, "rare")});
+  asked.algorithms = {"linear", "linear@scored", "eplb", "eplb@scored", "moesaic", "moesaic@scored"};
+  const auto across = compare_across(store.trace(), asked, pool, [](const std::string&) {});
+  ASSERT_TRUE(across) << across.error().message;
+  for (const std::vector<NamedScore>& split : across->unseen.by_split) {
+    const auto copies = [&](std::size_t a) { return split[a].score.dedup.node_copies_per_token_layer; };
+    EXPECT_EQ(copies(0), copies(1)) << "linear looks at no tokens";
+    EXPECT_GT(split[2].score.gpu_max_over_mean, split[3].score.gpu_max_over_mean);
+    EXPECT_GT(copies(4), copies(5));
+  }
+}
+
 TEST(Across, HalvesTheDomainsWhereNoneAreNamed) {
   const Store store;
   ThreadPool pool(1);
