@@ -6,6 +6,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Property tests draw other cases each night; a failing one prints what repeats it.
+export RC_PARAMS="${RC_PARAMS:-seed=$((RANDOM * 32768 + RANDOM))}"
+echo "RC_PARAMS=$RC_PARAMS"
+
 build_release() {
   cmake --preset release >/dev/null
   cmake --build --preset release
