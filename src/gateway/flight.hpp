@@ -1,13 +1,15 @@
 // One client request on its way. For proxy.cpp, legs.cpp and relay.cpp alone.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
+#include "core/check.hpp"
 #include "gateway/proxy.hpp"
 #include "protocol/first_token.hpp"
 #include "protocol/request_body.hpp"
@@ -55,9 +57,9 @@ struct Flight {
   std::uint64_t prefix = 0;
   std::shared_ptr<const Usage> usage{};
   UsageSource source = UsageSource::kNone;
-  bool early = false;                  ///< the prefiller gives the first token
-  bool gone = false;                   ///< the client went away
-  std::vector<net::HttpCall*> live{};  ///< to be cancelled when it does
+  bool early = false;                    ///< the prefiller gives the first token
+  bool gone = false;                     ///< the client went away
+  std::array<net::HttpCall*, 2> live{};  ///< to be cancelled when it does
 
   // What is told of it afterwards.
   std::string worker{}, prefiller{};
@@ -78,11 +80,13 @@ struct Leg {
       : flight(the_flight), backend(std::move(the_backend)), rank(the_rank), call(std::move(the_call)) {
     ++backend->in_flight;
     ++backend->requests;
-    flight.live.push_back(&call);
+    const auto place = std::find(flight.live.begin(), flight.live.end(), nullptr);
+    MOESAIC_CHECK(place != flight.live.end());
+    *place = &call;
   }
   ~Leg() {
     --backend->in_flight;
-    std::erase(flight.live, &call);
+    std::replace(flight.live.begin(), flight.live.end(), &call, static_cast<net::HttpCall*>(nullptr));
   }
   Leg(const Leg&) = delete;
   Leg& operator=(const Leg&) = delete;

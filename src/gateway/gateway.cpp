@@ -139,17 +139,20 @@ Status Gateway::open_servers() {
 }
 
 Task<void> Gateway::handle(Exchange& exchange) {
+  const std::string_view path = net::path_of(exchange.head().target);
+  const bool chat = path == "/v1/chat/completions";
+  if (exchange.head().method == "POST" && (chat || path == "/v1/completions")) {
+    return proxy_.completion(exchange, chat ? protocol::Route::kChat : protocol::Route::kCompletions);
+  }
+  return handle_other(exchange);
+}
+
+Task<void> Gateway::handle_other(Exchange& exchange) {
   static const std::vector<Header> kJson{{"Content-Type", "application/json"}};
   const std::string_view path = net::path_of(exchange.head().target);
   const std::string& method = exchange.head().method;
-  const bool post = method == "POST";
   if (path == "/v1/completions" || path == "/v1/chat/completions") {
-    if (post) {
-      co_await proxy_.completion(
-          exchange, path == "/v1/completions" ? protocol::Route::kCompletions : protocol::Route::kChat);
-    } else {
-      co_await exchange.respond(405, kJson, error_body(405, "expected POST"));
-    }
+    co_await exchange.respond(405, kJson, error_body(405, "expected POST"));
   } else if (path == "/v1/models" && method == "GET") {
     co_await proxy_.models(exchange);
   } else if (path == "/health" || path == "/ready") {

@@ -69,6 +69,7 @@ class Gateway {
   /// Of a worker that joins later: it must name the homes it serves.
   Status check_home(const WorkerSpec& worker) const;
   net::Task<void> handle(net::Exchange& exchange);
+  net::Task<void> handle_other(net::Exchange& exchange);
   net::Task<void> tick();
   net::Task<void> finish_drain(std::function<void()> done);
   Status open_servers();

@@ -23,10 +23,9 @@ using protocol::LegBody;
 namespace {
 
 /// What the worker gets of the client's headers, and what only the gateway says.
-std::string worker_lines(const Flight& flight, const Backend& backend, std::uint32_t rank) {
+void worker_lines(const Flight& flight, const Backend& backend, std::uint32_t rank, std::string& lines) {
   const net::HttpHead& head = flight.exchange.head();
-  std::string lines;
-  lines.reserve(512);
+  lines.clear();
   for (const Header& header : head.headers) {
     const auto is = [&](std::string_view name) { return net::same_name(header.name, name); };
     if (net::is_hop_by_hop(header.name) || is("x-request-id") || is("x-data-parallel-rank") ||
@@ -38,7 +37,7 @@ std::string worker_lines(const Flight& flight, const Backend& backend, std::uint
     net::append_header(lines, header.name, header.value);
   }
   net::append_header(lines, "X-Request-Id", flight.id);
-  if (backend.spec.role == Role::kPrefill) return lines;
+  if (backend.spec.role == Role::kPrefill) return;
   if (backend.spec.ranks > 1 && backend.spec.rank_by == RankBy::kHeader)
     net::append_header(lines, "X-data-parallel-rank", std::to_string(rank));
   if (flight.home) {
@@ -46,7 +45,19 @@ std::string worker_lines(const Flight& flight, const Backend& backend, std::uint
   } else if (backend.spec.ranks > 1) {
     net::append_header(lines, "X-SMG-Routing-Key", fmt::format("{}-{}", backend.spec.name, rank));
   }
-  return lines;
+}
+
+void note_decision(Placer& placer, const Flight& flight, Nanoseconds now) {
+  DecisionRecord& record = placer.remember();
+  record.at = now;
+  record.request = flight.id;
+  record.worker = flight.worker;
+  record.prefiller = flight.prefiller;
+  record.rank = flight.rank;
+  record.home = flight.home;
+  record.reason = flight.reason;
+  record.source = flight.source;
+  record.locality = flight.locality;
 }
 
 std::optional<std::uint32_t> body_rank(const Leg& leg) {
@@ -56,7 +67,7 @@ std::optional<std::uint32_t> body_rank(const Leg& leg) {
 
 }  // namespace
 
-Task<std::unique_ptr<Leg>> Proxy::open_leg(Flight& flight, Role role) {
+Task<bool> Proxy::open_leg(Flight& flight, Role role, std::optional<Leg>& out) {
   const std::size_t attempts = state_.config.connect_attempts;
   for (std::size_t attempt = 0; attempt < attempts; ++attempt) {
     const routing::Request question = flight.question();
@@ -67,7 +78,7 @@ Task<std::unique_ptr<Leg>> Proxy::open_leg(Flight& flight, Role role) {
     if (backend == nullptr) {
       co_await refuse(flight, 503, fmt::format("no {} worker is up: try again later", to_string(role)),
                       attempt == 0 ? Outcome::kRefused : Outcome::kUnreachable, "no_worker");
-      co_return nullptr;
+      co_return false;
     }
     if (role == Role::kPrefill) {
       flight.prefiller = backend->spec.name;
@@ -78,29 +89,33 @@ Task<std::unique_ptr<Leg>> Proxy::open_leg(Flight& flight, Role role) {
       flight.reason = choice->reason;
       flight.locality = choice->locality;
     }
-    Result<net::HttpCall> call = co_await backend->pool->open();
-    if (flight.gone) co_return nullptr;
-    if (call) {
-      if (role != Role::kPrefill) {
-        state_.placer->remember({now, flight.id, flight.worker, flight.prefiller, flight.rank, flight.home,
-                                 flight.reason, flight.source, flight.locality});
+    std::optional<net::HttpCall> call = backend->pool->take();
+    if (!call) {
+      Result<net::HttpCall> opened = co_await backend->pool->open();
+      if (flight.gone) co_return false;
+      if (opened) {
+        call.emplace(std::move(*opened));
+      } else {
+        flight.fault = opened.error().message;
       }
-      co_return std::make_unique<Leg>(flight, backend, choice->rank, std::move(*call));
+    }
+    if (call) {
+      if (role != Role::kPrefill) note_decision(*state_.placer, flight, now);
+      out.emplace(flight, backend, choice->rank, std::move(*call));
+      co_return true;
     }
     // Nothing was sent: another worker may have it.
-    flight.fault = call.error().message;
     ++state_.metrics.connect_retries;
     state_.workers->unreachable(*backend);
     if (state_.loop.now() >= flight.deadline) break;
   }
   co_await refuse(flight, 502, "no worker could be reached", Outcome::kUnreachable, "unreachable");
-  co_return nullptr;
+  co_return false;
 }
 
 Task<bool> Proxy::send(Leg& leg, const LegBody& body) {
-  const std::string lines = worker_lines(leg.flight, *leg.backend, leg.rank);
-  const bool sent = co_await leg.call.send_lines("POST", leg.flight.path(), lines, body.pieces());
-  co_return sent;
+  worker_lines(leg.flight, *leg.backend, leg.rank, lines_);
+  return leg.call.send_lines("POST", leg.flight.path(), lines_, body.pieces());
 }
 
 Task<void> Proxy::report_fault(Flight& flight, Leg& leg, std::string_view which) {
@@ -123,8 +138,9 @@ void Proxy::recall_usage(Flight& flight) {
 Task<void> Proxy::plain(Flight& flight) {
   recall_usage(flight);
   const Role role = state_.config.handoff == Handoff::kNone ? Role::kPlain : Role::kDecode;
-  const std::unique_ptr<Leg> leg = co_await open_leg(flight, role);
-  if (!leg) co_return;
+  std::optional<Leg> leg;
+  const bool opened = co_await open_leg(flight, role, leg);
+  if (!opened) co_return;
   leg->call.set_deadline(flight.until(state_.config.deadlines.first_byte));
   const LegBody body = protocol::plain_body(flight.body, body_rank(*leg));
   co_await send(*leg, body);
@@ -160,8 +176,9 @@ struct Proxy::Prefilled {
 
 Task<bool> Proxy::prefill(Flight& flight, const std::string& transfer_id, Prefilled& out) {
   const Nanoseconds began = state_.loop.now();
-  const std::unique_ptr<Leg> leg = co_await open_leg(flight, Role::kPrefill);
-  if (!leg) co_return false;
+  std::optional<Leg> leg;
+  const bool opened = co_await open_leg(flight, Role::kPrefill, leg);
+  if (!opened) co_return false;
   out.backend = leg->backend;
   leg->call.set_deadline(flight.until(state_.config.deadlines.prefill));
   const LegBody body = flight.early ? protocol::first_token_body(flight.body, transfer_id)
@@ -262,8 +279,9 @@ Task<void> Proxy::sequential(Flight& flight) {
   bool taken = false, goes_on = !flight.gone;
   if (goes_on && flight.early) goes_on = co_await give_first_token(flight, prefilled);
   if (goes_on) {
-    const std::unique_ptr<Leg> leg = co_await open_leg(flight, Role::kDecode);
-    if (leg) {
+    std::optional<Leg> leg;
+    const bool opened = co_await open_leg(flight, Role::kDecode, leg);
+    if (opened) {
       leg->call.set_deadline(flight.until(state_.config.deadlines.first_byte));
       const LegBody body =
           state_.config.handoff == Handoff::kMooncake
@@ -326,10 +344,12 @@ std::uint64_t random_room() {
 
 Task<void> Proxy::concurrent(Flight& flight) {
   recall_usage(flight);
-  const std::unique_ptr<Leg> prefill = co_await open_leg(flight, Role::kPrefill);
-  if (!prefill) co_return;
-  const std::unique_ptr<Leg> decode = co_await open_leg(flight, Role::kDecode);
-  if (!decode) co_return;
+  std::optional<Leg> prefill;
+  const bool prefill_opened = co_await open_leg(flight, Role::kPrefill, prefill);
+  if (!prefill_opened) co_return;
+  std::optional<Leg> decode;
+  const bool decode_opened = co_await open_leg(flight, Role::kDecode, decode);
+  if (!decode_opened) co_return;
   const protocol::BootstrapRoom room{prefill->backend->spec.host, prefill->backend->spec.bootstrap_port,
                                      random_room()};
   const LegBody prefill_body = protocol::sglang_body(flight.body, room);

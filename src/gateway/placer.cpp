@@ -169,9 +169,11 @@ void Placer::replace_prefill(std::unique_ptr<routing::PrefillPolicy> policy, Nan
   }
 }
 
-void Placer::remember(DecisionRecord record) {
-  recent_.push_back(std::move(record));
-  if (recent_.size() > kRemembered) recent_.pop_front();
+DecisionRecord& Placer::remember() {
+  if (recent_.size() < kRemembered) return recent_.emplace_back();
+  recent_.push_back(std::move(recent_.front()));
+  recent_.pop_front();
+  return recent_.back();
 }
 
 }  // namespace moesaic::gateway

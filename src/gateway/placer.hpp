@@ -82,7 +82,8 @@ class Placer {
   std::string_view prefill_name() const { return prefill_->name(); }
   std::uint64_t refits() const { return refits_; }
 
-  void remember(DecisionRecord record);
+  /// A record to be filled in: all of it, for it may be the oldest's.
+  DecisionRecord& remember();
   const std::deque<DecisionRecord>& recent() const { return recent_; }
 
  private:

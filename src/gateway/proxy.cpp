@@ -27,6 +27,15 @@ bool is_sane_id(std::string_view id) {
   });
 }
 
+/// "000102...ff".
+constexpr auto kHexPairs = [] {
+  std::array<char, 512> pairs{};
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    pairs[i] = "0123456789abcdef"[i % 2 == 0 ? i / 32 : i / 2 % 16];
+  }
+  return pairs;
+}();
+
 std::uint64_t random_start() {
   std::random_device device;
   return std::uint64_t{device()} << 32 | device();
@@ -39,8 +48,10 @@ Proxy::Proxy(State& state) : state_(state), process_(random_start()) {}
 std::string Proxy::mint_id() {
   const std::array halves{process_, splitmix64(process_ ^ ++minted_)};
   std::string id(32, '0');
-  for (std::size_t i = 0; i < id.size(); ++i) {
-    id[i] = "0123456789abcdef"[halves[i / 16] >> (60 - i % 16 * 4) & 0xF];
+  for (std::size_t i = 0; i < id.size() / 2; ++i) {
+    const std::uint64_t byte = halves[i / 8] >> (56 - i % 8 * 8) & 0xFF;
+    id[2 * i] = kHexPairs[2 * byte];
+    id[2 * i + 1] = kHexPairs[2 * byte + 1];
   }
   return id;
 }
@@ -57,9 +68,9 @@ std::string error_body(int status, std::string_view message, std::string_view co
   return json.dump();
 }
 
-std::string answer_lines(const net::HttpHead& head, const std::string& request_id) {
-  std::string lines;
-  lines.reserve(256);
+const std::string& Proxy::answer_lines(const net::HttpHead& head, const std::string& request_id) {
+  std::string& lines = lines_;
+  lines.clear();
   for (const Header& header : head.headers) {
     if (net::is_hop_by_hop(header.name) || net::same_name(header.name, "x-request-id")) continue;
     net::append_header(lines, header.name, header.value);
@@ -101,7 +112,9 @@ Task<void> Proxy::completion(net::Exchange& exchange, protocol::Route route) {
   identify(flight);
   exchange.on_client_gone([&flight] {
     flight.gone = true;
-    for (net::HttpCall* call : flight.live) call->cancel();
+    for (net::HttpCall* call : flight.live) {
+      if (call != nullptr) call->cancel();
+    }
   });
   co_await run(flight);
   account(flight);

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "gateway/state.hpp"
@@ -42,7 +43,8 @@ class Proxy {
   net::Task<void> plain(Flight& flight);
   net::Task<void> sequential(Flight& flight);
   net::Task<void> concurrent(Flight& flight);
-  net::Task<std::unique_ptr<Leg>> open_leg(Flight& flight, Role role);
+  /// False: the client was told that there is no worker.
+  net::Task<bool> open_leg(Flight& flight, Role role, std::optional<Leg>& out);
   net::Task<bool> send(Leg& leg, const protocol::LegBody& body);
   net::Task<void> report_fault(Flight& flight, Leg& leg, std::string_view which);
   struct Prefilled;
@@ -52,6 +54,8 @@ class Proxy {
   void learn_usage(Flight& flight, const std::string& signature, const std::string& reply);
   void give_up(const Flight& flight, HandoffLedger::Id handoff, const std::string& parameters);
   // relay.cpp
+  /// Headers of the answer that the client gets, as net::header_lines() gives them; until the next call.
+  const std::string& answer_lines(const net::HttpHead& head, const std::string& request_id);
   net::Task<void> answer(Flight& flight, const net::HttpHead& head, const std::string& body);
   net::Task<void> relay(Flight& flight, Leg& leg);
   net::Task<void> relay_whole(Flight& flight, Leg& leg, const net::HttpHead& head);
@@ -62,9 +66,7 @@ class Proxy {
   protocol::RequestReader reader_;
   const std::uint64_t process_;  ///< differs between gateways
   std::uint64_t requests_ = 0, minted_ = 0;
+  std::string lines_;  ///< of the head that is being written
 };
-
-/// Headers of the answer that the client gets, as net::header_lines() gives them.
-std::string answer_lines(const net::HttpHead& head, const std::string& request_id);
 
 }  // namespace moesaic::gateway

@@ -38,7 +38,7 @@ Task<void> Proxy::relay(Flight& flight, Leg& leg) {
 
 Task<void> Proxy::answer(Flight& flight, const net::HttpHead& head, const std::string& body) {
   flight.status = head.status;
-  const std::string lines = answer_lines(head, flight.id);
+  const std::string& lines = answer_lines(head, flight.id);
   const bool sent = co_await flight.exchange.respond_lines(head.status, lines, body);
   flight.outcome = sent ? Outcome::kFinished : Outcome::kClientGone;
 }

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <list>
 #include <new>
 #include <optional>
 #include <vector>
@@ -49,81 +48,37 @@ std::string_view to_string(CallFault fault) {
   return "";
 }
 
-struct HttpPool::Shared {
+struct HttpPool::Shared : std::enable_shared_from_this<Shared> {
+  Shared(Loop& the_loop, std::string the_host, std::string header, std::uint16_t the_port,
+         const ClientOptions& the_options, std::optional<TlsPeer> the_tls)
+      : loop(the_loop),
+        host(std::move(the_host)),
+        host_header(std::move(header)),
+        port(the_port),
+        options(the_options),
+        tls(std::move(the_tls)) {}
+
+  /// Keeps the call's connection with all that belongs to it, or closes it.
+  void put_back(std::unique_ptr<HttpCall::Impl> call);
+  std::unique_ptr<HttpCall::Impl> take();
+
   Loop& loop;
   std::string host, host_header;
   std::uint16_t port;
   ClientOptions options;
   std::optional<TlsPeer> tls;
-  struct Idle {
-    Connection connection;
-    HttpParser parser;
-    bool dead = false;
-  };
-  std::list<Idle> idle{};  ///< the most recently used last
+  std::vector<std::unique_ptr<HttpCall::Impl>> idle{};  ///< the most recently used last
   std::size_t active = 0;
-
-  void keep(const std::shared_ptr<Shared>& self, Connection connection, HttpParser parser) {
-    if (idle.size() >= options.max_idle || !connection.input().empty()) return;
-    const auto place = idle.insert(idle.end(), Idle{std::move(connection), std::move(parser), false});
-    place->connection.set_deadline(loop.now() + options.max_idle_time);
-    // The list's node may not die inside its own connection's callback.
-    place->connection.on_close([weak = std::weak_ptr(self), place] {
-      const auto shared = weak.lock();
-      if (!shared) return;
-      place->dead = true;
-      shared->loop.post([weak] {
-        if (const auto live = weak.lock()) live->idle.remove_if([](const Idle& entry) { return entry.dead; });
-      });
-    });
-  }
-
-  std::optional<Idle> take() {
-    while (!idle.empty()) {
-      Idle entry = std::move(idle.back());
-      idle.pop_back();
-      if (entry.dead || entry.connection.broken() != Broken::kNot || !entry.connection.input().empty())
-        continue;
-      entry.connection.on_close({});
-      entry.connection.clear_deadline();
-      entry.parser.restart(options.parse);
-      return entry;
-    }
-    return std::nullopt;
-  }
 };
-
-HttpPool::HttpPool(Loop& loop, std::string host, std::uint16_t port, const ClientOptions& options,
-                   std::optional<TlsPeer> tls) {
-  const bool v6 = host.find(':') != std::string::npos;
-  std::string header = v6 ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
-  shared_ = std::make_shared<Shared>(
-      Shared{loop, std::move(host), std::move(header), port, options, std::move(tls)});
-}
-HttpPool::~HttpPool() = default;
-void HttpPool::use(const ClientOptions& options) { shared_->options = options; }
-const std::string& HttpPool::host_header() const { return shared_->host_header; }
-std::string HttpPool::url() const {
-  return fmt::format("{}://{}", shared_->tls ? "https" : "http", shared_->host_header);
-}
-std::size_t HttpPool::idle() const { return shared_->idle.size(); }
-std::size_t HttpPool::active() const { return shared_->active; }
 
 struct HttpCall::Impl {
   Impl(std::shared_ptr<HttpPool::Shared> the_pool, Connection a_connection, HttpParser a_parser)
       : pool(std::move(the_pool)), connection(std::move(a_connection)), parser(std::move(a_parser)) {
     ++pool->active;
   }
-  ~Impl() {
-    --pool->active;
-    if (parser.done() && fault == CallFault::kNone && parser.head().keep_alive && connection.is_open() &&
-        connection.broken() == Broken::kNot) {
-      connection.clear_deadline();
-      try {
-        pool->keep(pool, std::move(connection), std::move(parser));
-      } catch (...) {  // NOLINT(bugprone-empty-catch): a connection that is not kept closes
-      }
-    }
+  bool may_be_kept() const {
+    return parser.done() && fault == CallFault::kNone && parser.head().keep_alive && connection.is_open() &&
+           connection.broken() == Broken::kNot && connection.input().empty();
   }
 
   /// Reads until the parser has a head or body bytes more. False at the end or a fault.
@@ -152,24 +107,89 @@ struct HttpCall::Impl {
     }
   }
 
-  std::shared_ptr<HttpPool::Shared> pool;
+  std::shared_ptr<HttpPool::Shared> pool;  ///< of a call that is out: kept ones belong to theirs
   Connection connection;
   HttpParser parser;
   CallFault fault = CallFault::kNone;
   bool answered = false;
+  bool dead = false;  ///< died while it was kept
+  // Of send_lines(): their memory stays with the connection.
+  std::string head;
+  std::vector<std::string_view> pieces;
 };
 
-HttpCall::HttpCall(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+void HttpCall::Release::operator()(Impl* impl) const noexcept {
+  std::unique_ptr<Impl> call(impl);
+  const std::shared_ptr<HttpPool::Shared> pool = std::move(call->pool);
+  --pool->active;
+  try {
+    if (call->may_be_kept()) pool->put_back(std::move(call));
+  } catch (...) {  // NOLINT(bugprone-empty-catch): a connection that is not kept closes
+  }
+}
+
+void HttpPool::Shared::put_back(std::unique_ptr<HttpCall::Impl> call) {
+  constexpr std::size_t kKeptHead = 4096;
+  if (idle.size() >= options.max_idle) return;
+  HttpCall::Impl* const kept = call.get();
+  if (kept->head.capacity() > kKeptHead) std::string().swap(kept->head);
+  kept->connection.set_deadline(loop.now() + options.max_idle_time);
+  // It may not die inside its own connection's callback.
+  kept->connection.on_close([this, kept] {
+    kept->dead = true;
+    loop.post([weak = weak_from_this()] {
+      const auto live = weak.lock();
+      if (live) std::erase_if(live->idle, [](const auto& entry) { return entry->dead; });
+    });
+  });
+  idle.push_back(std::move(call));
+}
+
+std::unique_ptr<HttpCall::Impl> HttpPool::Shared::take() {
+  while (!idle.empty()) {
+    std::unique_ptr<HttpCall::Impl> call = std::move(idle.back());
+    idle.pop_back();
+    if (call->dead || call->connection.broken() != Broken::kNot || !call->connection.input().empty())
+      continue;
+    call->connection.on_close({});
+    call->connection.clear_deadline();
+    call->parser.restart(options.parse);
+    call->answered = false;
+    call->pool = shared_from_this();
+    ++active;
+    return call;
+  }
+  return nullptr;
+}
+
+HttpPool::HttpPool(Loop& loop, std::string host, std::uint16_t port, const ClientOptions& options,
+                   std::optional<TlsPeer> tls) {
+  const bool v6 = host.find(':') != std::string::npos;
+  std::string header = v6 ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
+  shared_ = std::make_shared<Shared>(loop, std::move(host), std::move(header), port, options, std::move(tls));
+}
+HttpPool::~HttpPool() = default;
+void HttpPool::use(const ClientOptions& options) { shared_->options = options; }
+const std::string& HttpPool::host_header() const { return shared_->host_header; }
+std::string HttpPool::url() const {
+  return fmt::format("{}://{}", shared_->tls ? "https" : "http", shared_->host_header);
+}
+std::size_t HttpPool::idle() const { return shared_->idle.size(); }
+std::size_t HttpPool::active() const { return shared_->active; }
+
 HttpCall::HttpCall(HttpCall&&) noexcept = default;
 HttpCall& HttpCall::operator=(HttpCall&&) noexcept = default;
 HttpCall::~HttpCall() = default;
 
+std::optional<HttpCall> HttpPool::take() {
+  auto kept = shared_->take();
+  if (!kept) return std::nullopt;
+  return HttpCall(std::move(kept));
+}
+
 Task<Result<HttpCall>> HttpPool::open() {
   const std::shared_ptr<Shared> shared = shared_;
-  if (std::optional<Shared::Idle> kept = shared->take()) {
-    co_return HttpCall(
-        std::make_unique<HttpCall::Impl>(shared, std::move(kept->connection), std::move(kept->parser)));
-  }
+  if (auto kept = shared->take()) co_return HttpCall(std::move(kept));
   const Nanoseconds until = shared->loop.now() + shared->options.connect_timeout;
   Result<Connection> fresh =
       co_await connect(shared->loop, shared->host, shared->port, shared->options.connect_timeout);
@@ -196,8 +216,8 @@ Task<bool> HttpCall::send(std::string_view method, std::string_view target, std:
 
 Task<bool> HttpCall::send_lines(std::string_view method, std::string_view target, std::string_view lines,
                                 std::span<const std::string_view> body) {
-  std::string head;
-  head.reserve(lines.size() + target.size() + 256);
+  std::string& head = impl_->head;
+  head.clear();
   append_request_head(head, method, target, impl_->pool->host_header, lines);
   std::size_t length = 0;
   for (const std::string_view piece : body) length += piece.size();
@@ -208,8 +228,8 @@ Task<bool> HttpCall::send_lines(std::string_view method, std::string_view target
   }
   head += "\r\n";
   if (method == "HEAD") impl_->parser.expect_no_body();
-  std::vector<std::string_view> pieces;
-  pieces.reserve(body.size() + 1);
+  std::vector<std::string_view>& pieces = impl_->pieces;
+  pieces.clear();
   pieces.push_back(head);
   pieces.insert(pieces.end(), body.begin(), body.end());
   const bool sent = co_await impl_->connection.write(pieces);

@@ -38,6 +38,8 @@ class HttpPool {
   /// A call on a kept or a new connection. Errors (environment): the upstream cannot be reached or is not
   /// trusted; nothing was sent.
   Task<Result<HttpCall>> open();
+  /// A call on a kept connection, if there is one.
+  std::optional<HttpCall> take();
   /// For connections and calls from now on.
   void use(const ClientOptions& options);
   const std::string& host_header() const;
@@ -99,8 +101,11 @@ class HttpCall {
  private:
   friend class HttpPool;
   struct Impl;
-  explicit HttpCall(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  struct Release {
+    void operator()(Impl* impl) const noexcept;
+  };
+  explicit HttpCall(std::unique_ptr<Impl> impl) : impl_(impl.release()) {}
+  std::unique_ptr<Impl, Release> impl_;
 };
 
 /// One short request and its whole answer: health checks, metrics. Errors (environment) say what failed.

@@ -14,8 +14,12 @@ struct Header {
   std::string name, value;
 };
 
+/// REQUIRES: equal lengths.
+bool same_letters(std::string_view a, std::string_view b);
 /// Without regard to case, as header names are compared.
-bool same_name(std::string_view a, std::string_view b);
+inline bool same_name(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && same_letters(a, b);
+}
 /// A header's value; nullptr when there is none, the first when there are several.
 const std::string* find_header(std::span<const Header> headers, std::string_view name);
 

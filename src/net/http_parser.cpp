@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/basic_parser.hpp>
 #include <boost/beast/http/error.hpp>
@@ -14,6 +15,10 @@ namespace http = boost::beast::http;
 using boost::system::error_code;
 
 std::string_view view(boost::beast::string_view text) { return {text.data(), text.size()}; }
+
+/// Memory for a body whose length is told, before it has come; and behind it, for a JSON parser's padding.
+constexpr std::uint64_t kReserved = 64 * 1024;
+constexpr std::size_t kSpare = 64;
 
 /// What the parsers of requests and of responses collect.
 struct Collected {
@@ -52,7 +57,9 @@ class Parser final : public http::basic_parser<kIsRequest> {
     if (const auto length = this->content_length()) out_.head.content_length = *length;
     out_.head_done = true;
   }
-  void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
+  void on_body_init_impl(const boost::optional<std::uint64_t>& length, error_code&) override {
+    if (length) out_.body.reserve(static_cast<std::size_t>(std::min(*length, kReserved)) + kSpare);
+  }
   std::size_t on_body_impl(boost::beast::string_view piece, error_code&) override {
     out_.body.append(piece.data(), piece.size());
     return piece.size();

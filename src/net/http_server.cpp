@@ -16,6 +16,18 @@ struct HttpServer::Guest {
   bool idle = true;
 };
 
+/// Memory that stays with a connection from one request to the next, if it is little.
+struct HttpServer::Kept {
+  std::string body, pending;
+
+  static void take_back(std::string& used, std::string& kept) {
+    constexpr std::size_t kMost = 4096;
+    if (used.capacity() > kMost) return;
+    used.clear();
+    used.swap(kept);
+  }
+};
+
 struct HttpServer::Shared {
   Shared(Loop& the_loop, Listener a_listener, const ServerLimits& the_limits)
       : loop(the_loop), listener(std::move(a_listener)), limits(the_limits) {}
@@ -164,7 +176,8 @@ Task<void> HttpServer::serve(std::shared_ptr<Shared> shared, Connection connecti
     good = co_await connection.accept_tls(*shared->tls);
   }
   HttpParser parser(HttpParser::Kind::kRequest, shared->limits.parse);
-  while (good) good = co_await serve_one(shared, connection, *guest, parser);
+  Kept kept;
+  while (good) good = co_await serve_one(shared, connection, *guest, parser, kept);
   co_await connection.finish();
 }
 
@@ -189,7 +202,7 @@ Task<void> HttpServer::refuse(const std::shared_ptr<Shared>& shared, Connection&
 }
 
 Task<bool> HttpServer::serve_one(const std::shared_ptr<Shared>& shared, Connection& connection, Guest& guest,
-                                 HttpParser& parser) {
+                                 HttpParser& parser, Kept& kept) {
   Loop& loop = shared->loop;
   const ServerLimits& limits = shared->limits;
   guest.idle = true;
@@ -201,6 +214,8 @@ Task<bool> HttpServer::serve_one(const std::shared_ptr<Shared>& shared, Connecti
   guest.idle = false;
   parser.restart(limits.parse);
   Exchange exchange(loop, connection, limits);
+  exchange.body_.swap(kept.body);
+  exchange.pending_.swap(kept.pending);
   connection.set_deadline(loop.now() + limits.head_timeout);
   bool in_body = false;
   while (true) {
@@ -214,15 +229,10 @@ Task<bool> HttpServer::serve_one(const std::shared_ptr<Shared>& shared, Connecti
       co_return false;
     }
     connection.consume(*used);
-    parser.take_body(exchange.body_);
     if (parser.done()) break;
     if (parser.head_done() && !in_body) {
       in_body = true;
       const HttpHead& head = parser.head();
-      if (head.content_length) {
-        exchange.body_.reserve(
-            static_cast<std::size_t>(std::min<std::uint64_t>(*head.content_length, std::uint64_t{1} << 20)));
-      }
       connection.set_deadline(loop.now() + limits.body_timeout);
       const std::string* expect = head.find("expect");
       if (expect != nullptr && same_name(*expect, "100-continue")) {
@@ -231,6 +241,7 @@ Task<bool> HttpServer::serve_one(const std::shared_ptr<Shared>& shared, Connecti
     }
     if (!co_await connection.fill()) co_return false;
   }
+  parser.take_body(exchange.body_);
   connection.clear_deadline();
   exchange.head_ = &parser.head();
   exchange.close_ = !parser.head().keep_alive || shared->draining;
@@ -238,6 +249,8 @@ Task<bool> HttpServer::serve_one(const std::shared_ptr<Shared>& shared, Connecti
   co_await shared->handler(exchange);
   connection.on_close({});
   if (!exchange.finished_) exchange.abort();
+  kept.take_back(exchange.body_, kept.body);
+  kept.take_back(exchange.pending_, kept.pending);
   co_return connection.is_open() && !exchange.close_ && !shared->draining;
 }
 

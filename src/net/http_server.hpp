@@ -101,10 +101,11 @@ class HttpServer {
  private:
   struct Shared;
   struct Guest;
+  struct Kept;
   static Task<void> accept_loop(std::shared_ptr<Shared> shared);
   static Task<void> serve(std::shared_ptr<Shared> shared, Connection connection);
   static Task<bool> serve_one(const std::shared_ptr<Shared>& shared, Connection& connection, Guest& guest,
-                              HttpParser& parser);
+                              HttpParser& parser, Kept& kept);
   static Task<void> refuse(const std::shared_ptr<Shared>& shared, Connection& connection, int status,
                            const std::string& message);
 

@@ -154,6 +154,7 @@ std::string_view without_tail(const char* begin, const char* next) {
 
 struct RequestReader::Impl {
   ondemand::parser parser;
+  std::vector<const char*> keys;
 };
 RequestReader::RequestReader() : impl_(std::make_unique<Impl>()) {}
 RequestReader::~RequestReader() = default;
@@ -171,8 +172,8 @@ Result<RequestBody> RequestReader::read(std::string& body, Route route) {
     return syntax(error);
   ondemand::object object;
   if (auto error = document.get_object().get(object)) return syntax(error);
-  std::vector<const char*> keys;
-  keys.reserve(kUsualMembers);
+  std::vector<const char*>& keys = impl_->keys;
+  keys.clear();
   out.members.reserve(kUsualMembers);
   for (auto entry : object) {
     ondemand::raw_json_string raw;
