@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # POSTs a second through the gateway beside nginx, to the same upstream, one thread each, interleaved pairs; or, on any
-# machine, the instructions of a POST (user space, by callgrind). Needs nginx and wrk (scripts/install-packages.sh
-# nightly), and valgrind for the latter.
+# machine, the instructions and allocations of a POST (user space, by callgrind), or its system calls. Needs nginx and wrk
+# (scripts/install-packages.sh nightly), and valgrind or strace for the latter.
 #   scripts/bench-gateway.sh [PAIRS] [SECONDS] [CONNECTIONS]
 #   scripts/bench-gateway.sh --instructions [SECONDS] [CONNECTIONS]
+#   scripts/bench-gateway.sh --syscalls [SECONDS] [CONNECTIONS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 count=no
-if [ "${1:-}" = --instructions ]; then count=yes; set -- 0 "${2:-5}" "${3:-64}"; fi
+case "${1:-}" in
+  --instructions) count=yes; set -- 0 "${2:-5}" "${3:-64}" ;;
+  --syscalls) count=calls; set -- 0 "${2:-5}" "${3:-64}" ;;
+esac
 pairs=${1:-7} seconds=${2:-3} connections=${3:-64}
 work=$(mktemp -d "${TMPDIR:-/tmp}/moesaic-bench.XXXXXX")
 pids=()
@@ -80,11 +84,31 @@ if [ $count = yes ]; then
     callgrind_control -i off "$3" >/dev/null
     kill "$3"
     wait "$3" || true
+    # A function's name stands where its number is first used.
     awk -v name="$1" '/requests in/ {n = $1} /^(summary|totals):/ && !total {total = $2}
-      END {printf "%s: %.0f instructions a POST (%d POSTs)\n", name, total / n, n}' "$work/wrk" "$work/$1.callgrind"
+      /^c?fn=/ {split($1, part, "="); if (NF > 1) known[part[2]] = $2; called = known[part[2]]}
+      /^calls=/ && called ~ /^(malloc|calloc|realloc)$/ {split($1, part, "="); memory += part[2]}
+      END {printf "%s: %.0f instructions, %.1f allocations a POST (%d POSTs)\n", name, total / n, memory / n, n}' \
+      "$work/wrk" "$work/$1.callgrind"
   }
   instructions proxy 18182 "${pids[1]}"
   instructions gateway 18183 "${pids[2]}"
+  exit
+fi
+if [ $count = calls ]; then
+  calls() { # NAME PORT PID
+    local tracer
+    wrk -t1 -c"$connections" -d1s -s "$work/post.lua" "http://127.0.0.1:$2/v1/completions" >/dev/null
+    strace -f -c -o "$work/$1.calls" -p "$3" 2>"$work/strace.log" & tracer=$!
+    sleep 0.5
+    wrk -t1 -c"$connections" -d"${seconds}s" -s "$work/post.lua" "http://127.0.0.1:$2/v1/completions" >"$work/wrk"
+    kill -INT $tracer
+    wait $tracer || true
+    awk -v name="$1" '/requests in/ {n = $1} $NF == "total" {total = $(NF - 1) == $4 ? $4 : $(NF - 2)}
+      END {printf "%s: %.2f system calls a POST (%d POSTs)\n", name, total / n, n}' "$work/wrk" "$work/$1.calls"
+  }
+  calls proxy 18182 "${pids[1]}"
+  calls gateway 18183 "${pids[2]}"
   exit
 fi
 proxy=$(pgrep -P "${pids[1]}" | head -n 1) gateway=${pids[2]}

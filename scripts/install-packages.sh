@@ -14,7 +14,7 @@ case "${1:-}" in
   browser) packages+=(chromium) ;;
   nightly)
     packages+=(
-      chromium python3-numpy clang-19 clang-tidy-19 libclang-rt-19-dev valgrind time
+      chromium python3-numpy clang-19 clang-tidy-19 libclang-rt-19-dev valgrind strace time
       nginx-light wrk curl procps libopenmpi-dev openmpi-bin iproute2
     ) ;;
 esac
