@@ -30,8 +30,8 @@ std::size_t scaled(std::size_t size, std::size_t scale) {
   return std::max<std::size_t>(8, size / scale / 8 * 8);
 }
 
-Result<replay::Options> replay_options(const Options& options, const artifact::Plan& plan,
-                                       const trace::Trace& trace) {
+Result<replay::Options> replay_options(io::FileSystem& files, const Options& options,
+                                       const artifact::Plan& plan, const trace::Trace& trace) {
   replay::Options out{.rule = plan.dispatch,
                       .dispatch_seed = plan.algorithm.seed,
                       .compute = options.compute == "on",
@@ -45,8 +45,8 @@ Result<replay::Options> replay_options(const Options& options, const artifact::P
   if (options.compute != "on" && options.compute != "off") {
     return bad_input(fmt::format("--compute {}: expected on or off.", options.compute));
   }
-  MOESAIC_ASSIGN(const cost::ModelPreset* const preset, preset_of(options.model, trace));
-  if (preset == nullptr && (!options.hidden || !options.intermediate)) {
+  MOESAIC_ASSIGN(const std::optional<cost::ModelPreset> preset, preset_of(files, options.model, trace));
+  if (!preset && (!options.hidden || !options.intermediate)) {
     return bad_input(
         fmt::format("{}: its model has no preset, so sizes are not known; give --model, or --hidden and "
                     "--intermediate.",
@@ -152,7 +152,8 @@ Status run(Context& context, const Options& options) {
   MOESAIC_TRY(
       comm::same_everywhere(comm, std::to_string(hash_bytes(artifact::to_json(inputs->plan))), "plan"));
   MOESAIC_TRY(comm::same_everywhere(comm, inputs->trace.digest(), "trace"));
-  MOESAIC_ASSIGN(const replay::Options replayed, replay_options(options, inputs->plan, inputs->trace));
+  MOESAIC_ASSIGN(const replay::Options replayed,
+                 replay_options(context.files, options, inputs->plan, inputs->trace));
   std::vector<std::string> said;
   MOESAIC_ASSIGN(std::vector<std::string> hosts,
                  replay::check_ranks(inputs->plan.placement.topology(), comm, said));
@@ -236,8 +237,7 @@ void add_replay(CLI::App& app, Context& context) {
       ->add_option("--home-slack", options->choice.home_slack, "A home holds at most (1 + this) x the mean")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--model", options->model,
-                      "Model preset, for sizes (default: by the trace's model name)");
+  command->add_option("--model", options->model, kModelHelp);
   command->add_option("--html", options->html, "Write a page: bytes from rank to rank, time by layer");
   command->add_option("--json", options->json, "Write everything as JSON; - = stdout, and no table");
   run_when_chosen(*command, context, [&context, options] { return run(context, *options); });

@@ -132,8 +132,9 @@ Result<Evaluated> evaluate_tokens(Context& context, const Options& options, cons
   if (options.dispatch) {
     MOESAIC_ASSIGN(score.objective.rule, dispatch::parse_rule(*options.dispatch));
   }
-  MOESAIC_ASSIGN(const cost::ModelPreset* const preset, preset_of(options.model, trace));
-  if (preset != nullptr) score.bytes_per_copy = static_cast<double>(cost::copy_bytes(*preset));
+  MOESAIC_ASSIGN(const std::optional<cost::ModelPreset> preset,
+                 preset_of(context.files, options.model, trace));
+  if (preset) score.bytes_per_copy = static_cast<double>(cost::copy_bytes(*preset));
   const planning::NamedPlacement own[] = {{plan.algorithm.name, &plan.placement}};
   MOESAIC_ASSIGN(result.scores,
                  planning::score_tokens(tokens, homes, own, topology, plan.placement.slots_per_gpu(),
@@ -141,7 +142,8 @@ Result<Evaluated> evaluate_tokens(Context& context, const Options& options, cons
   MOESAIC_ASSIGN(const Homes offline, evaluate::offline_homes(tokens, assigner, topology, plan.attention,
                                                               options.home_slack, pool));
   if (options.time.on) {
-    MOESAIC_ASSIGN(result.time, modelled_time(options, plan, preset, tokens, homes, score.objective, pool));
+    MOESAIC_ASSIGN(result.time, modelled_time(options, plan, preset ? &*preset : nullptr, tokens, homes,
+                                              score.objective, pool));
     result.said.insert(result.said.end(), result.time->said.begin(), result.time->said.end());
     const std::size_t batch = options.time.batch * topology.gpus() / topology.homes(plan.attention);
     if (result.time->timed.requests_per_home < batch) {
@@ -254,8 +256,7 @@ void add_evaluate(CLI::App& app, Context& context) {
   command->add_option("--step-tokens", options->step_tokens, "Requests that run at once in a home")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  command->add_option("--model", options->model,
-                      "Model preset, for bytes (default: by the trace's model name)");
+  command->add_option("--model", options->model, kModelHelp);
   options->time.add(*command);
   command->add_flag("--layers", options->layers, "Every layer's figures in the JSON");
   command->add_option("--threads", options->threads, "Threads; 0 = one a core")->capture_default_str();

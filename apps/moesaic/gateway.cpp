@@ -12,7 +12,7 @@
 #include "command.hpp"
 #include "core/config.hpp"
 #include "core/limits.hpp"
-#include "cost/model_preset.hpp"
+#include "cost/model_yaml.hpp"
 #include "cost/step_time.hpp"
 #include "recorded.hpp"
 #include "routing/decode_policies.hpp"
@@ -43,8 +43,10 @@ Status check_same_size(const std::string& path, std::string_view which, const ga
                                path, which, known.layers, known.experts, other.layers, other.experts));
 }
 
-/// The `policy.step` block that prices experts for `marginal`; nothing when there is none.
+/// The `policy.step` block that prices experts for `marginal`; nothing when there is none. Sizes are those of
+/// `named`, else of the preset that the shape names.
 Result<std::optional<cost::StepTime>> read_step(Context& context, const std::string& path,
+                                                const std::optional<cost::ModelPreset>& named,
                                                 const ModelShape& shape) {
   MOESAIC_ASSIGN(const std::string yaml, read_text(context, path));
   MOESAIC_ASSIGN(const ConfigNode root, parse_config(yaml, path));
@@ -52,8 +54,8 @@ Result<std::optional<cost::StepTime>> read_step(Context& context, const std::str
   const ConfigNode* step = policy != nullptr ? policy->find("step") : nullptr;
   if (step == nullptr) return std::nullopt;
   const auto preset = cost::find_preset(shape.model);
-  MOESAIC_ASSIGN(std::optional<cost::StepTime> time,
-                 cost::read_step_time(*step, preset ? **preset : cost::model_presets().front()));
+  const cost::ModelPreset& model = named ? *named : preset ? **preset : cost::model_presets().front();
+  MOESAIC_ASSIGN(std::optional<cost::StepTime> time, cost::read_step_time(*step, model));
   return time;
 }
 
@@ -83,6 +85,10 @@ Result<gateway::PolicyMaker> make_policies(Context& context, const std::string& 
   auto options = std::make_shared<routing::DecodePolicyConfig>();
   gateway::PolicyMaker maker;
   bool has_eldr = false, has_marginal = false;
+  std::optional<cost::ModelPreset> named;
+  if (!config.model.empty()) {
+    MOESAIC_ASSIGN(named, cost::named_model(context.files, config.model));
+  }
   if (!config.router_file.empty()) {
     MOESAIC_ASSIGN(artifact::Router router, artifact::read_router(context.files, config.router_file));
     MOESAIC_TRY(signature::bind(router.assigner.space, router.shape));
@@ -111,20 +117,19 @@ Result<gateway::PolicyMaker> make_policies(Context& context, const std::string& 
     }
     ThreadPool pool;
     maker.predictor = simulate::fit_predictor(recording, pool);
-    MOESAIC_ASSIGN(const auto step, read_step(context, path, recording.shape));
+    MOESAIC_ASSIGN(const auto step, read_step(context, path, named, recording.shape));
     if (step) {
       options->marginal.predictor = *maker.predictor;
       options->marginal.step = *step;
       has_marginal = true;
     }
   }
-  if (!config.model.empty()) {
-    MOESAIC_ASSIGN(const cost::ModelPreset* const preset, cost::find_preset(config.model));
-    const gateway::UsageShape usage = usage_of(preset->shape);
+  if (named) {
+    const gateway::UsageShape usage = usage_of(named->shape);
     MOESAIC_TRY(
         check_same_size(path, "model and policy.router, policy.plan or policy.trace", maker.usage, usage));
     maker.usage = usage;
-    if (!maker.shape) maker.shape = preset->shape;
+    if (!maker.shape) maker.shape = named->shape;
   }
   maker.decode = [options, has_eldr,
                   has_marginal](std::string_view name) -> Result<std::unique_ptr<routing::DecodePolicy>> {

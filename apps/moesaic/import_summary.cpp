@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "core/limits.hpp"
 #include "cost/model_preset.hpp"
 #include "cost/model_yaml.hpp"
 #include "report/table.hpp"
@@ -38,13 +37,8 @@ std::string domain_list(const std::vector<std::string>& domains) {
 }  // namespace
 
 Result<ModelShape> model_shape(Context& context, const std::string& model) {
-  if (model.ends_with(".yaml") || model.ends_with(".yml")) {
-    MOESAIC_ASSIGN(const std::string text, io::read_file(context.files, model, limits::kMaxConfigBytes));
-    MOESAIC_ASSIGN(const cost::ModelPreset preset, cost::read_model(text, model));
-    return preset.shape;
-  }
-  MOESAIC_ASSIGN(const cost::ModelPreset* preset, cost::find_preset(model));
-  return preset->shape;
+  MOESAIC_ASSIGN(cost::ModelPreset preset, cost::named_model(context.files, model));
+  return std::move(preset.shape);
 }
 
 std::optional<ModelShape> shape_of_path(std::string_view path) {

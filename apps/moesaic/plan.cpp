@@ -88,11 +88,12 @@ std::string table_of(const artifact::Plan& plan) {
 }
 
 /// The plan of the least modelled time of a layer.
-Result<planning::Fastest> make_fastest(const Options& options, const trace::Trace& trace,
+Result<planning::Fastest> make_fastest(Context& context, const Options& options, const trace::Trace& trace,
                                        const planning::Split& split, const planning::PlaceOptions& place,
                                        ThreadPool& pool) {
-  MOESAIC_ASSIGN(const cost::ModelPreset* const preset, preset_of(options.common.model, trace));
-  if (preset == nullptr) {
+  MOESAIC_ASSIGN(const std::optional<cost::ModelPreset> preset,
+                 preset_of(context.files, options.common.model, trace));
+  if (!preset) {
     return bad_input(
         fmt::format("--optimize time: model \"{}\" of {} has no preset, so bytes are not known; name one "
                     "that fits with --model.",
@@ -155,7 +156,8 @@ Result<Made> make_from_tokens(Context& context, const Options& options, Resolved
   progress("placing experts with " + place.algorithm);
   std::vector<planning::NamedScore> scores;
   if (options.common.optimizes_time()) {
-    MOESAIC_ASSIGN(const planning::Fastest fastest, make_fastest(options, trace, *split, place, pool));
+    MOESAIC_ASSIGN(const planning::Fastest fastest,
+                   make_fastest(context, options, trace, *split, place, pool));
     MOESAIC_ASSIGN(artifact::Plan plan,
                    planning::plan_with(*split, fastest.solution, place, score, pool, &scores));
     plan.algorithm.options["optimize"] = options.common.optimize;

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "core/limits.hpp"
+#include "cost/model_yaml.hpp"
 #include "placement/algorithm.hpp"
 #include "planning/pin_list.hpp"
 #include "trace/identical.hpp"
@@ -35,7 +36,7 @@ void PlanOptions::add_scoring(CLI::App& command) {
       .add_option("--step-tokens", step_tokens, "Requests that run at once in a home, for per-step figures")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  command.add_option("--model", model, "Model preset, for bytes (default: by the trace's model name)");
+  command.add_option("--model", model, kModelHelp);
   command.add_option("--threads", threads, "Threads; 0 = one a core")->capture_default_str();
 }
 
@@ -147,10 +148,11 @@ Result<planning::PlaceOptions> place_options(const PlanOptions& options, const R
       .per_expert = options.counts_rows()};
 }
 
-Result<const cost::ModelPreset*> preset_of(const std::string& model, const trace::Trace& trace) {
-  if (!model.empty()) return cost::find_preset(model);
+Result<std::optional<cost::ModelPreset>> preset_of(io::FileSystem& files, const std::string& model,
+                                                   const trace::Trace& trace) {
+  if (!model.empty()) return cost::named_model(files, model);
   const auto by_name = cost::find_preset(trace.shape().model);
-  return by_name ? *by_name : nullptr;
+  return by_name ? std::optional(**by_name) : std::nullopt;
 }
 
 Result<std::vector<std::uint32_t>> recorded_again(const trace::Trace& trace, ThreadPool& pool) {
@@ -180,9 +182,9 @@ Result<Resolved> resolve(io::FileSystem& files, const PlanOptions& options, cons
   resolved.split.unseen.slack = options.home_slack;
   resolved.split.unseen.seed = options.seed;
 
-  MOESAIC_ASSIGN(const cost::ModelPreset* const preset, preset_of(options.model, trace));
+  MOESAIC_ASSIGN(const std::optional<cost::ModelPreset> preset, preset_of(files, options.model, trace));
   resolved.bytes_per_copy = std::numeric_limits<double>::quiet_NaN();
-  if (preset != nullptr) {
+  if (preset) {
     resolved.bytes_per_copy = static_cast<double>(cost::copy_bytes(*preset));
     resolved.expert_bytes = static_cast<double>(cost::expert_bytes(*preset));
   } else {

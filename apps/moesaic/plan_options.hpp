@@ -67,12 +67,16 @@ struct Resolved {
 Result<planning::PlaceOptions> place_options(const PlanOptions& options, const Resolved& resolved,
                                              const std::string& algorithm);
 
-/// The preset named by --model, else by the trace's own model name; nullptr when there is none.
-Result<const cost::ModelPreset*> preset_of(const std::string& model, const trace::Trace& trace);
+/// What --model is, for every command that has it.
+inline constexpr const char* kModelHelp =
+    "Model preset or a YAML file with one, for sizes (default: by the trace's model name)";
+/// The model that --model names, else the preset of the trace's own model name; nothing when there is none.
+Result<std::optional<cost::ModelPreset>> preset_of(io::FileSystem& files, const std::string& model,
+                                                   const trace::Trace& trace);
 /// Rows of the requests that are another one recorded again, token for token: planned on and scored on, they
 /// would flatter a plan. REQUIRES: kTokens.
 Result<std::vector<std::uint32_t>> recorded_again(const trace::Trace& trace, ThreadPool& pool);
-/// `files`: where --pin @FILE is read.
+/// `files`: where --pin @FILE and --model FILE are read.
 Result<Resolved> resolve(io::FileSystem& files, const PlanOptions& options, const trace::Trace& trace,
                          ThreadPool& pool);
 

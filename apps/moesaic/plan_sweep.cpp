@@ -262,11 +262,12 @@ Status run_sweep(Context& context, const SweepOptions& sweep, const PlanOptions&
   std::optional<TimeReport> time;
   if (sweep.time.on) {
     progress("modelling steps");
-    MOESAIC_ASSIGN(const cost::ModelPreset* const preset, preset_of(options.model, trace));
+    MOESAIC_ASSIGN(const std::optional<cost::ModelPreset> preset,
+                   preset_of(context.files, options.model, trace));
     std::vector<planning::NamedPlacement> placements;
     for (const planning::SweepPoint& point : points) placements.push_back({algorithm, &point.placement});
-    MOESAIC_ASSIGN(time, time_report(sweep.time, preset, split->scored(), split->scored_homes(), placements,
-                                     place.objective, pool));
+    MOESAIC_ASSIGN(time, time_report(sweep.time, preset ? &*preset : nullptr, split->scored(),
+                                     split->scored_homes(), placements, place.objective, pool));
   }
   progress_done();
   if (!context.comm.is_root()) return {};

@@ -83,7 +83,7 @@ Result<TimeReport> time_report(const TimeOptions& options, const cost::ModelPres
   }
   MOESAIC_ASSIGN(const cost::HardwarePreset* const hardware, cost::find_hardware(options.hardware));
   TimeReport report{.hardware = hardware->name,
-                    .model = preset,
+                    .model = *preset,
                     .shape = trace.shape(),
                     .tokens_per_gpu = options.batch,
                     .assumed = {},
@@ -136,7 +136,7 @@ std::string time_table(const TimeReport& report) {
       "Modelled, not measured (docs/cost.md): {} on {}, {} tokens a GPU, {} steps\n{}"
       "A layer is dispatch + experts + combine, each as long as its slowest GPU; balanced = the same work\n"
       "spread evenly. A step adds {} us a model layer and {} us a token for all that is not MoE.\n",
-      report.model->name, report.hardware, report.tokens_per_gpu, report.timed.steps, table.text(),
+      report.model.name, report.hardware, report.tokens_per_gpu, report.timed.steps, table.text(),
       report::number(microseconds(report.assumed.fixed_per_layer), 0),
       report::number(static_cast<double>(report.assumed.per_token.count()) / 1e6, 1));
 }
@@ -144,7 +144,7 @@ std::string time_table(const TimeReport& report) {
 Json time_json(const TimeReport& report) {
   Json json;
   json["hardware"] = report.hardware;
-  json["model"] = report.model->name;
+  json["model"] = report.model.name;
   json["tokens_per_gpu"] = report.tokens_per_gpu;
   json["steps"] = report.timed.steps;
   json["tokens"] = report.timed.tokens;

@@ -25,7 +25,7 @@ struct TimeOptions {
 /// Everything that is printed: modelled times of named placements, the one to compare with among them.
 struct TimeReport {
   std::string hardware;
-  const cost::ModelPreset* model = nullptr;  ///< whose bytes and flops; layers are the trace's
+  cost::ModelPreset model;  ///< whose bytes and flops; layers are the trace's
   ModelShape shape;
   std::size_t tokens_per_gpu = 0;
   cost::StepAssumptions assumed;

@@ -70,4 +70,15 @@ Result<ModelPreset> read_model(std::string_view text, std::string where) {
   return read_model(root);
 }
 
+bool is_model_file(std::string_view name) { return name.ends_with(".yaml") || name.ends_with(".yml"); }
+
+Result<ModelPreset> named_model(io::FileSystem& files, const std::string& name) {
+  if (is_model_file(name)) {
+    MOESAIC_ASSIGN(const std::string text, io::read_file(files, name, limits::kMaxConfigBytes));
+    return read_model(text, name);
+  }
+  MOESAIC_ASSIGN(const ModelPreset* const preset, find_preset(name));
+  return *preset;
+}
+
 }  // namespace moesaic::cost

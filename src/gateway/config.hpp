@@ -93,7 +93,7 @@ struct Config {
   RequestSet trace_requests = RequestSet::kAll;  ///< of `trace` that are learnt from
   std::size_t cache_entries = 4096;              ///< of the signature cache; 0: none
   std::size_t cache_block_bytes = 512;           ///< of prompt text
-  std::string model{};                           ///< a preset's name, where no file says the model's shape
+  std::string model{};  ///< a preset or a YAML file, where no file says the model's shape
   ShadowOptions shadow{};
   RecordOptions record{};
   std::optional<RefitOptions> refit{};

@@ -8,6 +8,7 @@
 
 #include "artifact/plan.hpp"
 #include "core/limits.hpp"
+#include "cost/model_yaml.hpp"
 #include "simulate/simulation.hpp"
 
 namespace moesaic::simulate {
@@ -219,7 +220,9 @@ Result<ClusterFile> read_cluster_file(io::FileSystem& files, const std::string& 
   MOESAIC_ASSIGN(const std::string trace, node.text("trace"));
   out.trace = beside(path, trace);
   MOESAIC_ASSIGN(const std::string model_name, node.text("model"));
-  MOESAIC_ASSIGN(const cost::ModelPreset* model, cost::find_preset(model_name));
+  MOESAIC_ASSIGN(
+      const cost::ModelPreset model,
+      cost::named_model(files, cost::is_model_file(model_name) ? beside(path, model_name) : model_name));
   MOESAIC_ASSIGN(out.one_in, node.count_or("simulate_one_in", out.one_in, 2, 100));
   MOESAIC_ASSIGN(out.split_seed, node.count_or("split_seed", 0, 0, 1'000'000));
   MOESAIC_ASSIGN(const std::string from, node.text_or("predict_from", "prefill"));
@@ -231,7 +234,7 @@ Result<ClusterFile> read_cluster_file(io::FileSystem& files, const std::string& 
     MOESAIC_ASSIGN(cluster.transfer, read_transfer(*transfer));
   }
   MOESAIC_ASSIGN(const ConfigNode* decode, node.at("decode"));
-  MOESAIC_ASSIGN(cluster.decode, read_decode(files, path, *decode, *model));
+  MOESAIC_ASSIGN(cluster.decode, read_decode(files, path, *decode, model));
   if (const ConfigNode* arrivals = node.find("arrivals")) {
     MOESAIC_ASSIGN(cluster.arrivals, read_arrivals(files, path, *arrivals));
   }

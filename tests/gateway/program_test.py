@@ -377,7 +377,9 @@ async def recorded_requests_are_stores_that_info_and_plan_read(folder):
     folder = pathlib.Path(folder)
     subprocess.run([program, "import", source / "samples/moesaic-mini", "-o", folder / "mini.zarr"], check=True, capture_output=True)
     shadow = Server(program, "emulate", "shadow", folder, f"trace: {folder}/mini.zarr\nrouted_experts: vllm\n")
-    learning = (f"model: moesaic-mini\nrecord: {{folder: {folder}/requests}}\n"
+    (folder / "model.yaml").write_text("name: a-mini\nmodel_layers: 6\nexperts: 32\ntop_k: 4\nhidden_size: 128\n"
+                                       "expert_intermediate_size: 128\n")
+    learning = (f"model: {folder}/model.yaml\nrecord: {{folder: {folder}/requests}}\n"
                 f"shadow: {{url: 'http://127.0.0.1:{shadow.ports[0]}', rate: 1, queue: 100}}\n")
     try:
         async with Cluster(folder, gateway=learning) as cluster:
@@ -412,6 +414,8 @@ async def files_that_are_no_good_are_refused_at_the_start(folder):
     for policy, words in ((f"{{decode: eldr, router: {folder}/router.json}}", "router.json"),
                           (f"{{decode: group, plan: {folder}/none.json}}", "none.json"),
                           ("{decode: group}", "policy.plan"),
+                          ("{decode: jsq}\nmodel: nobody", "describe another model in a YAML file"),
+                          (f"{{decode: jsq}}\nmodel: {folder}/none.yaml", "none.yaml"),
                           (f"{{decode: group, plan: {folder}/plan.json}}", "leave home 3 of the plan's 4 without one")):
         (folder / "bad.yaml").write_text(f"listen: {{port: 0}}\nadmin: {{port: 0}}\nlog: none\n{workers}policy: {policy}\n")
         refused = subprocess.run([program, "gateway", folder / "bad.yaml"], capture_output=True, text=True, timeout=30)

@@ -139,6 +139,24 @@ TEST(ClusterFile, ErrorsNameTheFileTheLineAndTheKey) {
   EXPECT_FALSE(read_cluster_file(io::real_files(), folder / "absent.yaml"));
 }
 
+TEST(ClusterFile, AModelWithoutAPresetComesFromAFileBesideIt) {
+  const testing::TemporaryFolder folder;
+  // An expert of 3 x 1000 x 1000 bf16 numbers: 6 MB at 80 % of 3.35 TB/s.
+  write(folder, "m.yaml",
+        "name: square\nmodel_layers: 1\nexperts: 8\ntop_k: 1\nhidden_size: 1000\n"
+        "expert_intermediate_size: 1000\n");
+  std::string text = with("model: gpt-oss-20b", "model: m.yaml");
+  const std::string_view measured = "{from: measured, fixed: 1ms, per_expert_ns: 20}";
+  text.replace(text.find(measured), measured.size(), "{from: roofline, hardware: h100}");
+  const auto file = read_cluster_file(io::real_files(), write(folder, "c.yaml", text));
+  ASSERT_TRUE(file) << file.error().message;
+  EXPECT_NEAR(static_cast<double>(file->cluster.decode.step.per_expert.count()), 6e18 / (0.8 * 3.35e12), 2.0);
+  const auto missing =
+      read_cluster_file(io::real_files(), write(folder, "d.yaml", with("gpt-oss-20b", "none.yml")));
+  ASSERT_FALSE(missing);
+  EXPECT_NE(missing.error().message.find(folder / "none.yml"), std::string::npos) << missing.error().message;
+}
+
 TEST(ClusterFile, ArrivalsComeFromAFileBesideIt) {
   const testing::TemporaryFolder folder;
   write(folder, "azure.csv",
