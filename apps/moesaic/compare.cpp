@@ -82,7 +82,7 @@ Status run(Context& context, const Options& options) {
   progress_done();
   const Topology& topology = resolved.split.topology;
   fmt::print(
-      "{} on {} nodes x {} GPUs, {} slots a GPU, {} phase, homes from {}; held-out requests, mean of {} "
+      "{} on {} nodes x {} GPUs, {} slots a GPU,\n{} phase, homes from {}; held-out requests, mean of {} "
       "splits\n{}",
       options.trace, topology.nodes, topology.gpus_per_node, resolved.slots_per_gpu,
       name(resolved.split.phase), to_string(resolved.split.from), options.splits,

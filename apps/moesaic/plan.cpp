@@ -176,6 +176,7 @@ Result<Made> make_from_tokens(Context& context, const Options& options, Resolved
   plan.algorithm.options["robust"] = robust_options(robust);
   for (std::string& note : robust_notes(robust, place.per_expert, place.max_imbalance))
     plan.notes.push_back(std::move(note));
+  if (!parts_above(robust, place.max_imbalance).empty()) plan.constraints_met = false;
   return Made{.plan = std::move(plan), .said = {}, .robust = std::move(robust), .scores = std::move(scores)};
 }
 
@@ -216,8 +217,8 @@ Result<Made> make(Context& context, const Options& options, ThreadPool& pool) {
 Status said_of(const artifact::Plan& plan, const Options& options) {
   if (plan.constraints_met) return {};
   return answer_no(
-      fmt::format("{}: --max-imbalance or a pin is missed on some layers (constraints_met: false); the "
-                  "notes above list them. Allow more, or give the plan more slots.",
+      fmt::format("{}: --max-imbalance or a pin is missed on some layers or parts (constraints_met: false); "
+                  "the notes above list them. Allow more, or give the plan more slots.",
                   options.output));
 }
 

@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/random.hpp"
 #include "score_table.hpp"
 
 namespace moesaic::app {
@@ -50,7 +51,12 @@ Status ChangeOptions::check() const {
 Result<ChangedPlan> change_plan(Context& context, const ChangeOptions& options, Resolved& resolved,
                                 const trace::Trace& trace, const planning::PlaceOptions& place,
                                 const evaluate::ScoreOptions& score, ThreadPool& pool) {
-  MOESAIC_ASSIGN(const artifact::Plan running, artifact::read_plan(context.files, options.from));
+  const auto read = artifact::read_plan(context.files, options.from);
+  MOESAIC_TRY(comm::agree(context.comm, read));
+  const artifact::Plan& running = *read;
+  // Ranks that change different plans would make different ones.
+  MOESAIC_TRY(comm::same_everywhere(context.comm, std::to_string(hash_bytes(artifact::to_json(running))),
+                                    "running plan (--from)"));
   if (!running.assigner) {
     return bad_input(
         fmt::format("{}: was planned from counts and has no homes for requests to keep; make a new "
@@ -70,7 +76,9 @@ Result<ChangedPlan> change_plan(Context& context, const ChangeOptions& options, 
                     options.from, topology.nodes, topology.gpus_per_node, running.placement.slots_per_gpu()));
   }
   progress("finding homes with the running plan's assigner");
-  MOESAIC_ASSIGN(const planning::Split split, planning::Split::make(trace, resolved.split, pool));
+  const auto made = planning::Split::make(trace, resolved.split, pool);
+  MOESAIC_TRY(comm::agree(context.comm, made));
+  const planning::Split& split = *made;
   const std::size_t slots = running.placement.all_slots().size();
   MOESAIC_ASSIGN(const std::optional<std::size_t> moves, budget(options, resolved.expert_bytes));
   progress("changing the running placement");

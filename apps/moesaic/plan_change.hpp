@@ -39,7 +39,7 @@ struct ChangedPlan {
 
 /// Changes the plan of options.from: its homes stay, its experts move within the budget. `score` is scored
 /// with the running plan's attention. Errors (bad input): no such plan, of another shape, or planned from
-/// counts.
+/// counts; (environment): ranks that read different plans.
 Result<ChangedPlan> change_plan(Context& context, const ChangeOptions& options, Resolved& resolved,
                                 const trace::Trace& trace, const planning::PlaceOptions& place,
                                 const evaluate::ScoreOptions& score, ThreadPool& pool);

@@ -111,6 +111,15 @@ report::Table robust_table(const RobustReport& report, bool per_expert) {
   return table;
 }
 
+std::vector<std::size_t> parts_above(const RobustReport& report, double max_imbalance) {
+  std::vector<std::size_t> above;
+  for (std::size_t p = 0; max_imbalance > 0 && p < report.parts.size(); ++p) {
+    const evaluate::Score& part = report.plan.robust.planned[p];
+    if (std::max(part.node_max_over_mean, part.gpu_max_over_mean) > max_imbalance) above.push_back(p);
+  }
+  return above;
+}
+
 std::vector<std::string> robust_notes(const RobustReport& report, bool per_expert, double max_imbalance) {
   const planning::PartScores &plain = report.plan.plain, &robust = report.plan.robust;
   const auto of = [&](const std::vector<evaluate::Score>& scores) {
@@ -124,9 +133,8 @@ std::vector<std::string> robust_notes(const RobustReport& report, bool per_exper
                   "--robust) and {:.3f} where not ({:.3f}).",
                   report.parts.size(), name(report.goal), of(robust.planned), of(plain.planned),
                   of(robust.scored), of(plain.scored)));
-  for (std::size_t p = 0; max_imbalance > 0 && p < report.parts.size(); ++p) {
+  for (const std::size_t p : parts_above(report, max_imbalance)) {
     const Figures part = figures(robust.planned[p], per_expert);
-    if (std::max(part.node, part.gpu) <= max_imbalance) continue;
     notes.push_back(
         fmt::format("Part {} alone is above --max-imbalance {}: nodes {:.3f}, GPUs {:.3f} on planning data, "
                     "mean over layers ({:.3f}, {:.3f} without --robust).",

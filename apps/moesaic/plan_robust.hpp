@@ -34,6 +34,9 @@ Result<RobustReport> make_robust(const RobustChoice& choice, const planning::Spl
 
 /// A row a part, and the worst and mean of all: planned and held-out copies and balance, plain beside robust.
 report::Table robust_table(const RobustReport& report, bool per_expert);
+/// Parts that alone are above the limit where planned on, node or GPU max/mean as mean over layers; none
+/// without a limit (0).
+std::vector<std::size_t> parts_above(const RobustReport& report, double max_imbalance);
 /// The sentences that the plan keeps.
 std::vector<std::string> robust_notes(const RobustReport& report, bool per_expert, double max_imbalance);
 /// plan.json's algorithm.options.robust, and the `robust` object of `plan --json`.

@@ -5,14 +5,14 @@
 namespace moesaic::app {
 
 std::string shown_name(const std::string& name) {
-  constexpr std::size_t kRoom = 19;  // what the other columns leave of 100
+  constexpr std::size_t kRoom = 22;  // what the other columns leave of 100
   const std::size_t at = name.find('@');
   if (name.size() <= kRoom || at == std::string::npos) return name;
   return name.substr(0, at + 1) + "\n" + name.substr(at + 1);
 }
 
 report::Table score_report(std::span<const planning::NamedScore> scores) {
-  report::Table table({"placement", "dedup\nnode", "dedup\nGPU", "MB/token\nto nodes", "per-exp\nnode",
+  report::Table table({"placement", "dedup\nnode", "dedup\nGPU", "MB a\ntoken", "per-exp\nnode",
                        "node\nmax/mean", "GPU\nmax/mean", "GPU step\nmax/mean", "home\nmax/mean",
                        "Jain\nGPU"});
   for (const planning::NamedScore& named : scores) {
@@ -33,7 +33,8 @@ std::string score_table(std::span<const planning::NamedScore> scores) { return s
 std::string score_legend(std::size_t nodes) {
   return fmt::format(
       "Copies are a token and layer: dedup = one a remote node (DeepEP normal), per-exp = one a row (low\n"
-      "latency). Without an all-to-all backend every token goes to all: {} node copies whatever the plan.\n",
+      "latency). MB a token: dedup, between nodes, all layers. Without an all-to-all backend every token\n"
+      "goes to all: {} node copies whatever the plan.\n",
       nodes - 1);
 }
 

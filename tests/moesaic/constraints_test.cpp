@@ -74,6 +74,18 @@ TEST_F(Constraints, WhatDoesNotGoTogetherIsRefusedWithAReason) {
   EXPECT_NE(compared.err.find("leave out --domains"), std::string::npos) << compared.err;
 }
 
+TEST_F(Constraints, APartAloneAboveTheLimitIsAMiss) {
+  const auto missed = plan({"--robust", "windows:3", "--robust-goal", "mean", "--max-imbalance", "1.4"});
+  EXPECT_EQ(missed.exit_code, 1) << missed.err;
+  EXPECT_NE(missed.err.find("layers or parts (constraints_met: false)"), std::string::npos) << missed.err;
+  EXPECT_EQ(missed.out.find("Layer "), std::string::npos) << "all layers keep to it: " << missed.out;
+  EXPECT_NE(missed.out.find("Part window 2 alone is above --max-imbalance 1.4"), std::string::npos)
+      << missed.out;
+  EXPECT_FALSE(written().constraints_met);
+  EXPECT_EQ(plan({"--robust", "windows:3", "--robust-goal", "mean", "--max-imbalance", "2.5"}).exit_code, 0);
+  EXPECT_TRUE(written().constraints_met);
+}
+
 TEST_F(Constraints, AChangeWithinABudgetThatMissesAPinSaysSo) {
   ASSERT_EQ(plan({"-a", "linear"}).exit_code, 0);
   ASSERT_EQ(std::rename(at("p.json").c_str(), at("from.json").c_str()), 0);

@@ -216,6 +216,28 @@ class SharedWork(WithSample):
             self.assertEqual(alone.read_bytes(), shared.read_bytes(), f"{n} ranks")
             self.assertEqual(text, done.stdout, "printed once, as one rank prints it")
 
+    def test_a_changed_plan_and_ranks_that_read_different_running_ones(self):
+        running, other, alone, shared = (self.folder / f"{name}.json" for name in ("running", "other", "alone", "shared"))
+        words = ["plan", self.trace, "--nodes", 2, "--gpus-per-node", 2, "--force"]
+        for path, algorithm in ((running, "linear"), (other, "round-robin")):
+            done = run(moesaic, *words, "-a", algorithm, "-o", path)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        words += ["--max-moves", 20]
+        done = run(moesaic, *words, "--from", running, "-o", alone)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        done = ranks(2, *words, "--from", running, "-o", shared)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(alone.read_bytes(), shared.read_bytes())
+        shared.unlink()
+
+        def job(n, path):
+            return ["-n", n, moesaic_mpi, *words, "-o", shared, "--from", path]
+        done = run("mpirun", "-q", "--oversubscribe", *job(1, running), ":", *job(1, other))
+        self.one_message(done, 3, "rank 1 sees another running plan (--from) than rank 0")
+        done = run("mpirun", "-q", "--oversubscribe", *job(1, running), ":", *job(1, self.folder / "none.json"))
+        self.one_message(done, 2, "rank 1", "none.json")
+        self.assertFalse(shared.exists())
+
     def test_an_existing_plan_is_refused_once_and_kept(self):
         before = self.plan.read_bytes()
         done = ranks(2, "plan", self.trace, "--nodes", 2, "--gpus-per-node", 2, "-o", self.plan)
