@@ -42,8 +42,10 @@ struct Learning::Read {
 Learning::Learning(State& state, io::FileSystem& files, Helper& helper, ModelShape shape)
     : state_(state), helper_(helper), shape_(std::move(shape)) {
   const Config& config = state.config;
-  if (!config.record.folder.empty())
+  if (!config.record.folder.empty()) {
     recorder_ = std::make_unique<StoreRecorder>(files, config.record, shape_);
+    counts_ = std::make_unique<CountRecorder>(files, config.record, shape_);
+  }
   if (config.refit) lessons_.emplace(*config.refit);
   if (!config.shadow.host.empty()) {
     shadow_ = std::make_unique<Shadow>(
@@ -109,7 +111,7 @@ void Learning::take(Shadow::Origin origin, std::string answer) {
         read->lesson.decode = std::make_shared<const Usage>(std::move(*usage));
       }
     }
-    if (recorder_) read->recorded = {recorder_->requests(), recorder_->lost(), recorder_->stores()};
+    if (recorder_) read->recorded = recorded_now();
     state_.loop.post([this, work, read] { taken(work->origin, *read); });
   });
 }
@@ -124,6 +126,37 @@ void Learning::taken(const Shadow::Origin& origin, const Read& read) {
   lessons_->add({read.lesson.prefill, read.lesson.decode, origin.words});
 }
 
+void Learning::counted(const std::string& id, std::shared_ptr<const Usage> prefill) {
+  if (!counts_ || prefill->counts.size() != shape_.layers.size() * shape_.experts) return;
+  const std::size_t bytes = prefill->counts.size() * sizeof(float);
+  if (pending_bytes_ + bytes > kMaxPendingBytes) {
+    ++dropped_;
+    return;
+  }
+  pending_bytes_ += bytes;
+  helper_.add([this, id, prefill = std::move(prefill), bytes, arrival_ns = wall_clock_ns()] {
+    const Status stored = counts_->add(id, arrival_ns, *prefill);
+    const Recorded recorded = recorded_now();
+    state_.loop.post([this, stored, recorded, bytes] {
+      pending_bytes_ -= bytes;
+      ++counted_;
+      recorded_ = recorded;
+      if (!stored) note_error(stored.error());
+    });
+  });
+}
+
+Learning::Recorded Learning::recorded_now() const {
+  return {recorder_->requests() + counts_->requests(), recorder_->lost() + counts_->lost(),
+          recorder_->stores() + counts_->stores()};
+}
+
+Status Learning::close_stores() {
+  const Status tokens = recorder_->close();
+  const Status counts = counts_->close();
+  return tokens ? counts : tokens;
+}
+
 void Learning::note_error(const Error& error) {
   ++record_errors_;
   record_error_ = error.message;
@@ -136,8 +169,8 @@ void Learning::tick(Nanoseconds now) {
   if (recorder_ && now - last_rotate_ >= state_.config.record.rotate) {
     last_rotate_ = now;
     helper_.add([this] {
-      const Status closed = recorder_->close();
-      const Recorded recorded{recorder_->requests(), recorder_->lost(), recorder_->stores()};
+      const Status closed = close_stores();
+      const Recorded recorded = recorded_now();
       state_.loop.post([this, closed, recorded] {
         recorded_ = recorded;
         if (!closed) note_error(closed.error());
@@ -190,13 +223,15 @@ void Learning::refitted(const RefitOutcome& outcome, Nanoseconds now) {
 void Learning::stop() {
   shadow_.reset();
   if (!recorder_) return;
-  if (const Status closed = recorder_->close(); !closed) note_error(closed.error());
+  if (const Status closed = close_stores(); !closed) note_error(closed.error());
+  recorded_ = recorded_now();
 }
 
 Json Learning::report(Nanoseconds now) const {
   Json json;
   json["answers"]["known"] = known_;
   json["answers"]["unknown"] = unknown_;
+  json["answers"]["counted"] = counted_;
   json["answers"]["dropped"] = dropped_;
   if (shadow_) {
     const ShadowCounts& counts = shadow_->counts();

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "core/json.hpp"
+#include "gateway/count_recorder.hpp"
 #include "gateway/helper.hpp"
 #include "gateway/lessons.hpp"
 #include "gateway/shadow.hpp"
@@ -31,6 +32,8 @@ class Learning {
   void request(const protocol::RequestBody& body, const std::string& id);
   /// An answer that is not a stream reached its client, or a prefiller answered. Cheap without experts in it.
   void answer(const protocol::RequestBody& body, const std::string& id, std::string_view answer);
+  /// Of a prefill only counts are known, of every MoE layer: recorded, not learnt from.
+  void counted(const std::string& id, std::shared_ptr<const Usage> prefill);
   void tick(Nanoseconds now);
   /// Closes the open store. REQUIRES: the helper has stopped.
   void stop();
@@ -53,6 +56,7 @@ class Learning {
   Helper& helper_;
   const ModelShape shape_;
   std::unique_ptr<StoreRecorder> recorder_;  ///< the helper's
+  std::unique_ptr<CountRecorder> counts_;    ///< the helper's; there when recorder_ is
   std::unique_ptr<Shadow> shadow_;
   std::optional<Lessons> lessons_;
   std::shared_ptr<const signature::Predictor> predictor_;
@@ -60,10 +64,13 @@ class Learning {
   std::uint32_t text_bytes_ = 4096;  ///< of a prompt, kept with its lesson
 
   std::size_t pending_bytes_ = 0;  ///< of answers that the helper has
-  std::uint64_t known_ = 0, dropped_ = 0, unknown_ = 0;
+  std::uint64_t known_ = 0, dropped_ = 0, unknown_ = 0, counted_ = 0;
   struct Recorded {
     std::uint64_t requests = 0, lost = 0, stores = 0;
   } recorded_{};
+  /// Of both kinds of stores. For the helper.
+  Recorded recorded_now() const;
+  Status close_stores();
   std::uint64_t record_errors_ = 0;
   std::string record_error_{};
   Nanoseconds last_rotate_{0};

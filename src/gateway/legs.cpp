@@ -161,6 +161,8 @@ void Proxy::learn_usage(Flight& flight, const std::string& signature, const std:
     state_.cache.insert(flight.body.prompt, flight.usage);
     if (state_.learning != nullptr && flight.source == UsageSource::kRoutedExperts) {
       state_.learning->answer(flight.body, flight.id, reply);
+    } else if (state_.learning != nullptr) {
+      state_.learning->counted(flight.id, flight.usage);
     }
     return;
   }

@@ -7,23 +7,13 @@
 #include <memory>
 #include <string>
 
-#include "core/clock.hpp"
 #include "core/model_shape.hpp"
 #include "core/result.hpp"
 #include "gateway/known_experts.hpp"
-#include "io/files.hpp"
+#include "gateway/store_folder.hpp"
 #include "trace/writer.hpp"
 
 namespace moesaic::gateway {
-
-struct RecordOptions {
-  std::string folder{};                               ///< of this gateway alone; "" = nothing is recorded
-  Nanoseconds rotate = std::chrono::minutes(10);      ///< a store is closed this often
-  std::uint64_t store_requests = 4096;                ///< ... and when it holds so many
-  std::uint64_t max_bytes = std::uint64_t{10} << 30;  ///< of all stores; the oldest are removed
-
-  bool operator==(const RecordOptions&) const = default;
-};
 
 class StoreRecorder {
  public:
@@ -32,8 +22,8 @@ class StoreRecorder {
   /// Closes; an error has nobody to hear it.
   ~StoreRecorder();
 
-  /// Makes the folder, and removes what an earlier run left half written. Errors (environment): it cannot be.
-  Status prepare();
+  /// StoreFolder::prepare().
+  Status prepare() { return folder_.prepare(); }
   /// Adds a request to the open store, or to a new one. An error drops the open store, and nothing is
   /// recorded before the next close(): a full disk is not asked for every request.
   Status add(const std::string& id, std::int64_t arrival_ns, const KnownExperts& known);
@@ -45,13 +35,12 @@ class StoreRecorder {
   std::uint64_t stores() const { return stores_; }
 
  private:
-  Result<std::string> free_name(std::int64_t arrival_ns);
   Status open(std::int64_t arrival_ns);
   Status broken(const Error& error);
-  Status remove_oldest();
 
   io::FileSystem& files_;
   RecordOptions options_;
+  StoreFolder folder_;
   ModelShape shape_;
   std::unique_ptr<trace::TokenWriter> writer_;
   std::string path_;        ///< of the open store

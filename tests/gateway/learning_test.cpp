@@ -209,6 +209,47 @@ TEST(Record, AnswersThatCarryExpertsThemselvesNeedNoShadow) {
   });
 }
 
+TEST(Record, CountsOfASignatureAreARowOfAStoreOfCounts) {
+  const TemporaryFolder folder;
+  ClusterOptions options;
+  options.handoff = protocol::Handoff::kEldr;
+  options.recording = &mini();
+  options.worker = [](emulator::WorkerConfig& worker) {
+    worker.eldr_signature = worker.role == protocol::Role::kPrefill;
+  };
+  options.policies.usage = {mini().shape.layers.size(), mini().shape.experts, mini().shape.top_k};
+  options.policies.shape = mini().shape;
+  options.configure = [&](Config& config) { config.record.folder = folder.path(); };
+  Cluster cluster(std::move(options));
+  cluster.run([&]() -> Task<void> {
+    for (std::size_t i = 0; i < 3; ++i) {
+      std::vector<net::Header> headers;
+      headers.push_back({"X-Request-Id", "r" + std::to_string(i)});
+      co_await cluster.complete(ask(i), headers);
+    }
+    const Nanoseconds limit = cluster.loop().now() + 60s;
+    Json json = co_await cluster.learning();
+    while (number(json, "answers", "counted") < 3 && cluster.loop().now() < limit) {
+      co_await cluster.loop().sleep(1ms);
+      json = co_await cluster.learning();
+    }
+    EXPECT_EQ(number(json, "answers", "counted"), 3u);
+  });
+  cluster.stop_gateway();
+  const auto names = io::real_files().list(folder.path());
+  ASSERT_TRUE(names && names->size() == 1 && names->front().starts_with("counts-"));
+  const auto trace = trace::Trace::open(io::real_files(), folder / names->front());
+  ASSERT_TRUE(trace) << trace.error().message;
+  ASSERT_TRUE(trace::verify(io::real_files(), *trace));
+  EXPECT_EQ(trace->requests().id, (std::vector<std::string>{"r0", "r1", "r2"}));
+  for (std::size_t i = 0; i < 3; ++i) {
+    std::vector<double> counts(mini().counts(i).size());
+    ASSERT_TRUE(trace->read_counts(i, counts));
+    EXPECT_TRUE(std::ranges::equal(counts, mini().counts(i))) << i;
+    EXPECT_EQ(trace->count_rows()[i].tokens, mini().requests[i].counted_tokens);
+  }
+}
+
 TEST(Record, AFullDiskLosesTheStoreAndNoRequest) {
   const TemporaryFolder folder;
   io::FaultyFiles files(io::real_files(), {.disk_bytes = 200});
