@@ -12,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <string_view>
@@ -127,6 +128,7 @@ double time_plan(const char* name, const MadeDemand& demand, std::size_t tokens,
       "tokens; {:.3f} node copies a token in layer {}; peak {} MiB\n",
       name, tokens, options.layers, options.threads, seconds, planning, making,
       static_cast<double>(t.dedup.node) / static_cast<double>(t.tokens), sampled, usage.ru_maxrss / 1024);
+  std::fflush(stdout);  // the next plan may take minutes
   return planning;
 }
 
