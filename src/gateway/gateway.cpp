@@ -173,16 +173,7 @@ Task<void> Gateway::tick() {
     co_await state_.loop.sleep(std::chrono::milliseconds(100));
     if (learning_) learning_->tick(state_.loop.now());
     std::optional<routing::RefitJob> job = state_.placer->tick(state_.loop.now());
-    if (!job) continue;
-    const std::uint64_t generation = state_.placer->generation();
-    const auto shared = std::make_shared<const routing::RefitJob>(std::move(*job));
-    helper_->add([this, shared, generation] {
-      ThreadPool pool(1);
-      auto result = std::make_shared<routing::RefitResult>(routing::run_refit(*shared, pool));
-      state_.loop.post([this, result, generation] {
-        state_.placer->refitted(std::move(*result), generation, state_.loop.now());
-      });
-    });
+    if (job) run_beside(state_, *helper_, std::move(*job));
   }
 }
 

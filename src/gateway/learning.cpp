@@ -213,11 +213,21 @@ void Learning::refitted(const RefitOutcome& outcome, Nanoseconds now) {
     prompt_model_ = std::make_shared<const signature::PromptModel>(*outcome.prompt_model);
     state_.prompts.emplace(*prompt_model_);
   }
+  offer_lessons(now);
   Json line;
   line["learnt"] = outcome.learnt;
   line["predictor"] = score_json(outcome.predictor_score);
   if (outcome.prompt_model) line["prompt_model"] = score_json(outcome.prompt_score);
   state_.log.write("info", "refit", std::move(line));
+}
+
+void Learning::offer_lessons(Nanoseconds now) {
+  std::vector<std::span<const float>> counts;
+  for (const Lesson& lesson : lessons_->newest()) counts.emplace_back(lesson.prefill->counts);
+  std::optional<routing::RefitJob> job = state_.placer->recorded(counts, now);
+  if (!job) return;
+  ++centroids_asked_;
+  run_beside(state_, helper_, std::move(*job));
 }
 
 void Learning::stop() {
@@ -257,6 +267,7 @@ Json Learning::report(Nanoseconds now) const {
     refit["refits"] = refits_;
     refit["predictors_used"] = predictors_used_;
     refit["prompt_models_used"] = prompt_models_used_;
+    refit["centroids"] = centroids_asked_;
     if (last_refit_) {
       Json& last = refit["last"];
       last["seconds_ago"] = static_cast<double>((now - last_refit_->at).count()) * 1e-9;
@@ -291,6 +302,18 @@ void Learning::append_metrics(std::string& out) const {
     counter("moesaic_learning_refits_total", refits_);
     counter("moesaic_learning_predictors_used_total", predictors_used_);
   }
+}
+
+void run_beside(State& state, Helper& helper, routing::RefitJob job) {
+  const std::uint64_t generation = state.placer->generation();
+  const auto shared = std::make_shared<const routing::RefitJob>(std::move(job));
+  helper.add([&state, shared, generation] {
+    ThreadPool pool(1);
+    auto result = std::make_shared<routing::RefitResult>(routing::run_refit(*shared, pool));
+    state.loop.post([&state, result, generation] {
+      state.placer->refitted(std::move(*result), generation, state.loop.now());
+    });
+  });
 }
 
 }  // namespace moesaic::gateway

@@ -50,6 +50,8 @@ class Learning {
   Shadow::Origin origin_of(const protocol::RequestBody& body, const std::string& id) const;
   void begin_refit(Nanoseconds now);
   void refitted(const RefitOutcome& outcome, Nanoseconds now);
+  /// The policy may want centroids of these requests.
+  void offer_lessons(Nanoseconds now);
   void note_error(const Error& error);
 
   State& state_;
@@ -81,7 +83,10 @@ class Learning {
     bool has_prompts = false;
   };
   std::optional<LastRefit> last_refit_{};
-  std::uint64_t refits_ = 0, predictors_used_ = 0, prompt_models_used_ = 0;
+  std::uint64_t refits_ = 0, predictors_used_ = 0, prompt_models_used_ = 0, centroids_asked_ = 0;
 };
+
+/// Runs a policy's refit on the helper; the result comes back to the policy as an event of the loop.
+void run_beside(State& state, Helper& helper, routing::RefitJob job);
 
 }  // namespace moesaic::gateway

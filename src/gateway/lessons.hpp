@@ -72,6 +72,7 @@ class Lessons {
   std::vector<Lesson> take(Nanoseconds now);
   void refitted() { out_ = false; }
   std::size_t size() const { return lessons_.size(); }
+  const std::deque<Lesson>& newest() const { return lessons_; }  ///< the oldest of them first
 
  private:
   RefitOptions options_;

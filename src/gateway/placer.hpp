@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -65,6 +66,10 @@ class Placer {
   std::optional<double> expected_experts(WorkerKey key, std::uint32_t rank) const;
 
   std::optional<routing::RefitJob> tick(Nanoseconds now) { return decode_->tick(now); }
+  /// Recorded requests, the oldest first; perhaps a job, as tick() gives.
+  std::optional<routing::RefitJob> recorded(std::span<const std::span<const float>> counts, Nanoseconds now) {
+    return decode_->recorded(counts, now);
+  }
   /// `generation` as it was when the job was handed out: results for a replaced policy are dropped.
   void refitted(const std::optional<routing::RefitResult>& result, std::uint64_t generation, Nanoseconds now);
   std::uint64_t generation() const { return generation_; }

@@ -45,19 +45,29 @@ class Eldr final : public FleetPolicy {
 
   std::optional<RefitJob> tick(Nanoseconds at) override {
     forget_before(at - options_.window);
-    const std::size_t decoders = fleet_.up_count();
     const bool due = at - last_refit_ >= options_.refit_every || version_ != fitted_version_;
-    if (!rolling() || job_out_ || !due || decoders == 0 ||
-        recent_.size() < decoders * std::max<std::size_t>(1, options_.min_requests_per_decoder)) {
-      return std::nullopt;
-    }
-    job_out_ = true;
+    if (!rolling() || job_out_ || !due || !are_enough(recent_.size())) return std::nullopt;
     last_refit_ = at;
-    RefitJob job{.version = version_, .clusters = decoders, .seed = options_.seed};
-    job.signatures.width = width();
+    RefitJob job = next_job();
     for (const Recent& request : recent_) job.signatures.append(request.signature);
-    std::vector<float> current = centroids_in_order();
-    if (whole()) job.initial = std::move(current);
+    return job;
+  }
+
+  std::optional<RefitJob> recorded(std::span<const std::span<const float>> counts, Nanoseconds at) override {
+    forget_before(at - options_.window);
+    // The window's own requests are fresher than anything recorded.
+    if (!rolling() || job_out_ || are_enough(recent_.size())) return std::nullopt;
+    std::vector<std::span<const float>> fit;
+    for (const auto& request : counts) {
+      if (request.size() == options_.layer_rows * options_.space.experts) fit.push_back(request);
+    }
+    if (!are_enough(fit.size())) return std::nullopt;
+    RefitJob job = next_job();
+    const std::size_t first = fit.size() - std::min(fit.size(), options_.max_window_requests);
+    for (const auto& request : std::span(fit).subspan(first)) {
+      signature::signature(options_.space, request, signature_);
+      job.signatures.append(signature_);
+    }
     return job;
   }
 
@@ -133,6 +143,20 @@ class Eldr final : public FleetPolicy {
       if (fleet_.slots()[slot].up && centroids_[slot].empty()) return false;
     }
     return true;
+  }
+
+  bool are_enough(std::size_t requests) const {
+    const std::size_t decoders = fleet_.up_count();
+    return decoders > 0 && requests >= decoders * std::max<std::size_t>(1, options_.min_requests_per_decoder);
+  }
+
+  /// Without signatures yet. From now on it is out.
+  RefitJob next_job() {
+    job_out_ = true;
+    RefitJob job{.version = version_, .clusters = fleet_.up_count(), .seed = options_.seed};
+    job.signatures.width = width();
+    if (whole()) job.initial = centroids_in_order();
+    return job;
   }
 
   bool rolling() const { return options_.refit_every > Nanoseconds(0); }

@@ -127,6 +127,9 @@ class DecodePolicy {
   /// Recorded requests, fitted elsewhere, taught what prefills foretell of decodes: for requests that come
   /// from now on. Policies that predict nothing, or another size, ignore it. REQUIRES: a valid predictor.
   virtual void learnt(const signature::Predictor& predictor, Nanoseconds at);
+  /// Recorded requests, [L, E] counts of each, the oldest first: for a policy that lives on recent requests
+  /// and has too few. May return a job, as tick() does; then one is out.
+  virtual std::optional<RefitJob> recorded(std::span<const std::span<const float>> counts, Nanoseconds at);
 };
 
 class PrefillPolicy {

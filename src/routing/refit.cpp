@@ -13,5 +13,8 @@ RefitResult run_refit(const RefitJob& job, ThreadPool& pool) {
 }
 
 void DecodePolicy::learnt(const signature::Predictor&, Nanoseconds) {}
+std::optional<RefitJob> DecodePolicy::recorded(std::span<const std::span<const float>>, Nanoseconds) {
+  return std::nullopt;
+}
 
 }  // namespace moesaic::routing

@@ -308,6 +308,38 @@ TEST(Refit, RecordedRequestsMakeABetterPredictorWhichThePolicyGets) {
   });
 }
 
+TEST(Refit, RecordedRequestsGiveEldrItsCentroids) {
+  ClusterOptions options = shadowed(Form::kVllm, [](Config& config) {
+    config.decode_policy = "eldr";
+    config.refit = RefitOptions{.every = 1ms, .min_requests = 20, .max_requests = 20};
+  });
+  options.policies.decode = [](std::string_view name) {
+    routing::DecodePolicyConfig policies;
+    policies.eldr.space = signature::all_layers(mini().shape, signature::Transform::kSqrtCount);
+    policies.eldr.layer_rows = mini().shape.layers.size();
+    policies.eldr.refit_every = 1h;
+    policies.eldr.window = 1h;
+    return routing::make_decode_policy(name, policies);
+  };
+  Cluster cluster(std::move(options));
+  cluster.run([&]() -> Task<void> {
+    for (std::size_t i = 0; i < 20; ++i) {
+      co_await cluster.complete(ask(i * 13));
+      co_await known(cluster, i + 1);
+    }
+    const Got before = co_await cluster.admin("GET", "/admin/decisions?limit=1");
+    EXPECT_TRUE(before.has(R"("reason":"fallback")")) << before.body;
+    const Nanoseconds limit = cluster.loop().now() + 60s;
+    while (cluster.gateway().state().placer->refits() == 0 && cluster.loop().now() < limit) {
+      co_await cluster.loop().sleep(5ms);
+    }
+    EXPECT_EQ(number(co_await cluster.learning(), "refit", "centroids"), 1u);
+    co_await cluster.complete(ask(0));
+    const Got after = co_await cluster.admin("GET", "/admin/decisions?limit=1");
+    EXPECT_TRUE(after.has(R"("reason":"signature")")) << after.body;
+  });
+}
+
 TEST(Learning, WithoutAShapeTheGatewaySaysWhatToGive) {
   net::Loop loop;
   Config config;

@@ -188,5 +188,42 @@ TEST(Eldr, ARefitIsTheSameOnAnyNumberOfThreads) {
   EXPECT_EQ(run_refit(job, one).centroids, run_refit(job, three).centroids);
 }
 
+TEST(Eldr, RecordedRequestsGiveCentroidsWhereTheWindowHasTooFew) {
+  EldrOptions rolling = options(2);
+  rolling.refit_every = 1s;
+  rolling.nearest_two = false;
+  const auto policy = make_eldr(rolling);
+  start(*policy, 2);
+  const std::vector<float> left = axis(2, 0, 9), right = axis(2, 1, 5), other_model = axis(3, 2);
+  EXPECT_EQ(policy->admit(request(1, left), 0ns).reason, Reason::kFallback) << "no centroid yet";
+  const std::vector<std::span<const float>> few(7, left);
+  EXPECT_FALSE(policy->recorded(few, 0ns)) << "4 a decoder";
+  std::vector<std::span<const float>> recorded(4, left);
+  recorded.insert(recorded.end(), 4, right);
+  recorded.insert(recorded.end(), 4, other_model);
+  const auto job = policy->recorded(recorded, 0ns);
+  ASSERT_TRUE(job);
+  EXPECT_EQ(job->signatures.rows(), 8u);
+  EXPECT_FALSE(policy->recorded(recorded, 0ns)) << "one is out";
+  ThreadPool pool(1);
+  policy->refitted(run_refit(*job, pool), 1s);
+  const Decision l = policy->admit(request(2, left), 1s), r = policy->admit(request(3, right), 1s);
+  EXPECT_EQ(l.reason, Reason::kSignature);
+  EXPECT_NE(l.worker, r.worker);
+  EXPECT_EQ(policy->admit(request(4, left), 1s).worker, l.worker);
+  for (std::uint64_t id = 5; id < 15; ++id) policy->admit(request(id, left), 1s);
+  EXPECT_FALSE(policy->recorded(recorded, 1s)) << "the window has enough of its own";
+  EXPECT_TRUE(policy->recorded(recorded, 60s)) << "it has run empty";
+}
+
+TEST(Eldr, AStaticOneLearnsNothingFromRecordedRequests) {
+  EldrOptions fixed = options(2);
+  fixed.centroids = axes(2);
+  const auto policy = make_eldr(fixed);
+  start(*policy, 2);
+  const std::vector<float> left = axis(2, 0);
+  EXPECT_FALSE(policy->recorded(std::vector<std::span<const float>>(20, left), 0ns));
+}
+
 }  // namespace
 }  // namespace moesaic::routing
