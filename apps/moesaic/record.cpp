@@ -111,7 +111,7 @@ Status run(Context& context, const Arguments& arguments) {
   bool tls = false;
   MOESAIC_TRY(gateway::parse_url(arguments.url, engine.host, engine.port, tls));
   if (tls) engine.tls.emplace();
-  MOESAIC_ASSIGN(std::optional<net::TlsPeer> peer, gateway::tls_peer(engine));
+  MOESAIC_ASSIGN(std::optional<net::TlsPeer> peer, gateway::tls_peer(engine.tls, engine.host));
   MOESAIC_TRY(refuse_existing(context, arguments.output, arguments.force));
   ingest::ImportOptions options;
   if (!arguments.model.empty()) {

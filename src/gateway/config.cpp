@@ -44,15 +44,16 @@ Status read_listen(const ConfigNode& node, ListenSpec& out) {
   return {};
 }
 
-Status read_worker_tls(const ConfigNode& node, WorkerSpec& worker) {
+/// `tls` is there when the engine's url is https.
+Status read_engine_tls(const ConfigNode& node, std::optional<EngineTls>& tls) {
   MOESAIC_TRY(node.check_keys({"ca_file", "name", "verify"}));
-  if (!worker.tls) {
+  if (!tls) {
     return bad_input(fmt::format("{}: tls is for https: expected a url https://HOST:PORT", node.place()));
   }
-  MOESAIC_ASSIGN(worker.tls->ca_file, node.text_or("ca_file", ""));
-  MOESAIC_ASSIGN(worker.tls->name, node.text_or("name", ""));
-  MOESAIC_ASSIGN(worker.tls->verify, node.flag_or("verify", true));
-  if (!worker.tls->verify && !worker.tls->ca_file.empty()) {
+  MOESAIC_ASSIGN(tls->ca_file, node.text_or("ca_file", ""));
+  MOESAIC_ASSIGN(tls->name, node.text_or("name", ""));
+  MOESAIC_ASSIGN(tls->verify, node.flag_or("verify", true));
+  if (!tls->verify && !tls->ca_file.empty()) {
     return bad_input(
         fmt::format("{}: ca_file says whom to trust and verify: false to trust everybody: "
                     "expected one of them",
@@ -72,7 +73,7 @@ Result<WorkerSpec> read_worker(const ConfigNode& node, Handoff handoff) {
     return bad_input(fmt::format("{}: {}", node.place(), fine.error().message));
   }
   if (tls) worker.tls.emplace();
-  if (const ConfigNode* block = node.find("tls")) MOESAIC_TRY(read_worker_tls(*block, worker));
+  if (const ConfigNode* block = node.find("tls")) MOESAIC_TRY(read_engine_tls(*block, worker.tls));
   MOESAIC_ASSIGN(worker.role, protocol::read_role(node, "role"));
   MOESAIC_TRY(read_size(node, "ranks", worker.ranks, 1, 4096));
   MOESAIC_ASSIGN(const std::size_t rank_by, node.choice_or("rank_by", 0, {"header", "body"}));
@@ -159,17 +160,15 @@ Status read_policy(const ConfigNode& node, Config& out) {
 }
 
 Status read_shadow(const ConfigNode& node, ShadowOptions& out) {
-  MOESAIC_TRY(node.check_keys({"url", "engine", "rate", "max_in_flight", "queue", "max_body_bytes",
+  MOESAIC_TRY(node.check_keys({"url", "tls", "engine", "rate", "max_in_flight", "queue", "max_body_bytes",
                                "max_tokens", "timeout", "retry_after"}));
   MOESAIC_ASSIGN(const std::string url, node.text("url"));
   bool tls = false;
   if (const Status fine = parse_url(url, out.host, out.port, tls); !fine) {
     return bad_input(fmt::format("{}: {}", node.place(), fine.error().message));
   }
-  if (tls) {
-    return bad_input(fmt::format("{}: \"{}\": a shadow is spoken to without TLS: expected http://HOST:PORT",
-                                 node.place(), url));
-  }
+  if (tls) out.tls.emplace();
+  if (const ConfigNode* block = node.find("tls")) MOESAIC_TRY(read_engine_tls(*block, out.tls));
   MOESAIC_ASSIGN(const std::size_t engine, node.choice_or("engine", 0, {"vllm", "sglang"}));
   out.engine = static_cast<ShadowEngine>(engine);
   MOESAIC_ASSIGN(out.rate, node.number_or("rate", out.rate, 0, 1));
@@ -206,11 +205,11 @@ bool is_loopback(std::string_view address) {
   return inet_pton(AF_INET6, text.c_str(), &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
 }
 
-Result<std::optional<net::TlsPeer>> tls_peer(const WorkerSpec& worker) {
-  if (!worker.tls) return std::nullopt;
-  MOESAIC_ASSIGN(net::TlsContext context, net::TlsContext::client(worker.tls->ca_file, worker.tls->verify));
+Result<std::optional<net::TlsPeer>> tls_peer(const std::optional<EngineTls>& tls, const std::string& host) {
+  if (!tls) return std::nullopt;
+  MOESAIC_ASSIGN(net::TlsContext context, net::TlsContext::client(tls->ca_file, tls->verify));
   return net::TlsPeer{std::make_shared<const net::TlsContext>(std::move(context)),
-                      worker.tls->name.empty() ? worker.host : worker.tls->name};
+                      tls->name.empty() ? host : tls->name};
 }
 
 Status parse_url(std::string_view url, std::string& host, std::uint16_t& port, bool& tls) {

@@ -10,6 +10,7 @@
 #include "core/clock.hpp"
 #include "core/result.hpp"
 #include "core/selection.hpp"
+#include "gateway/engine_tls.hpp"
 #include "gateway/lessons.hpp"
 #include "gateway/shadow.hpp"
 #include "gateway/store_recorder.hpp"
@@ -24,20 +25,11 @@ using protocol::Role;
 /// How a data-parallel rank is named to an engine.
 enum class RankBy { kHeader, kBody };
 
-/// TLS to a worker, for an https URL.
-struct WorkerTls {
-  std::string ca_file{};  ///< PEM; empty: the system's authorities
-  std::string name{};     ///< in its certificate; empty: the URL's host
-  bool verify = true;
-
-  bool operator==(const WorkerTls&) const = default;
-};
-
 struct WorkerSpec {
   std::string name;
   std::string host;
   std::uint16_t port = 0;
-  std::optional<WorkerTls> tls{};
+  std::optional<EngineTls> tls{};
   Role role = Role::kPlain;
   std::uint32_t ranks = 1;  ///< data-parallel ranks, addressed one by one when above 1
   RankBy rank_by = RankBy::kHeader;
@@ -119,8 +111,6 @@ bool is_loopback(std::string_view address);
 
 /// "https://10.0.0.1:8100" -> host, port and whether there is TLS. Errors quote the text.
 Status parse_url(std::string_view url, std::string& host, std::uint16_t& port, bool& tls);
-/// Nothing for http; else the worker's authorities, read. Errors name the file.
-Result<std::optional<net::TlsPeer>> tls_peer(const WorkerSpec& worker);
 
 /// Gives the workers that decode the homes of a plan that has `homes`: those that name none follow the worker
 /// before them. Several may serve one home. Errors (bad input): a home that nobody serves, or that the plan

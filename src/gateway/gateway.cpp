@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "gateway/admin.hpp"
 #include "gateway/helper.hpp"
@@ -26,7 +27,14 @@ Gateway::Gateway(net::Loop& loop, io::FileSystem& files, Config config, PolicyMa
       admin_(std::make_unique<Admin>(*this)) {}
 
 Gateway::~Gateway() {
-  helper_.reset();  // what it runs uses the rest
+  // What it runs uses the rest. A recording is worth a moment; a refit that has not begun has nobody to
+  // serve.
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  if (const std::size_t dropped = helper_->stop([&] { return std::chrono::steady_clock::now() < until; })) {
+    Json line;
+    line["dropped"] = dropped;
+    state_.log.write("warning", "work that was waiting is lost", std::move(line));
+  }
   state_.learning = nullptr;
   if (learning_) learning_->stop();
 }
@@ -247,7 +255,7 @@ Status Gateway::reload() {
                    net::TlsContext::server(fresh.listen.certificate, fresh.listen.key));
     certificates_.push_back(std::make_unique<net::TlsContext>(std::move(context)));
   }
-  for (const WorkerSpec& worker : fresh.workers) MOESAIC_TRY(tls_peer(worker));
+  for (const WorkerSpec& worker : fresh.workers) MOESAIC_TRY(tls_peer(worker.tls, worker.host));
   MOESAIC_TRY(state_.log.open(fresh.log_file));  // also the same path anew: it may have been rotated
   if (!certificates_.empty()) server_->use_tls(certificates_.back().get());
   state_.keys = std::move(keys);

@@ -47,11 +47,6 @@ Learning::Learning(State& state, io::FileSystem& files, Helper& helper, ModelSha
     counts_ = std::make_unique<CountRecorder>(files, config.record, shape_);
   }
   if (config.refit) lessons_.emplace(*config.refit);
-  if (!config.shadow.host.empty()) {
-    shadow_ = std::make_unique<Shadow>(
-        state.loop, config.shadow, std::random_device{}(),
-        [this](Shadow::Origin origin, std::string answer) { take(std::move(origin), std::move(answer)); });
-  }
   last_rotate_ = state.loop.now();
 }
 
@@ -61,6 +56,14 @@ Result<std::unique_ptr<Learning>> Learning::start(State& state, io::FileSystem& 
                                                   std::optional<signature::PromptModel> prompt_model) {
   std::unique_ptr<Learning> learning(new Learning(state, files, helper, std::move(shape)));
   if (learning->recorder_) MOESAIC_TRY(learning->recorder_->prepare());
+  if (const ShadowOptions& shadow = state.config.shadow; !shadow.host.empty()) {
+    MOESAIC_ASSIGN(std::optional<net::TlsPeer> tls, tls_peer(shadow.tls, shadow.host));
+    learning->shadow_ =
+        std::make_unique<Shadow>(state.loop, shadow, std::move(tls), std::random_device{}(),
+                                 [self = learning.get()](Shadow::Origin origin, std::string answer) {
+                                   self->take(std::move(origin), std::move(answer));
+                                 });
+  }
   if (!predictor) predictor = signature::uniform_predictor(learning->shape_);
   learning->predictor_ = std::make_shared<const signature::Predictor>(std::move(*predictor));
   if (prompt_model) {

@@ -21,8 +21,8 @@ namespace moesaic::gateway {
 
 class Learning {
  public:
-  /// `state`, `files` and `helper` outlive this. `shape` is that of the experts which engines return. Errors
-  /// (environment): the record folder.
+  /// `state`, `files` and `helper` outlive this. `shape` is that of the experts which engines return. Errors:
+  /// the record folder, the shadow's authorities.
   static Result<std::unique_ptr<Learning>> start(State& state, io::FileSystem& files, Helper& helper,
                                                  ModelShape shape,
                                                  std::optional<signature::Predictor> predictor,

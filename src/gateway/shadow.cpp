@@ -15,13 +15,14 @@ struct Shadow::Shared {
     std::string path, body;
     Origin origin;
   };
-  Shared(net::Loop& the_loop, const ShadowOptions& the_options, std::uint64_t the_seed,
-         std::function<void(Origin, std::string)> the_reply)
+  Shared(net::Loop& the_loop, const ShadowOptions& the_options, std::optional<net::TlsPeer> tls,
+         std::uint64_t the_seed, std::function<void(Origin, std::string)> the_reply)
       : loop(the_loop),
         options(the_options),
         seed(the_seed),
         on_reply(std::move(the_reply)),
-        pool(loop, options.host, options.port, net::ClientOptions{.max_idle = options.max_in_flight}) {}
+        pool(loop, options.host, options.port, net::ClientOptions{.max_idle = options.max_in_flight},
+             std::move(tls)) {}
 
   net::Loop& loop;
   const ShadowOptions options;
@@ -37,9 +38,9 @@ struct Shadow::Shared {
   bool gone = false;
 };
 
-Shadow::Shadow(net::Loop& loop, const ShadowOptions& options, std::uint64_t seed,
-               std::function<void(Origin, std::string)> on_reply)
-    : shared_(std::make_shared<Shared>(loop, options, seed, std::move(on_reply))) {}
+Shadow::Shadow(net::Loop& loop, const ShadowOptions& options, std::optional<net::TlsPeer> tls,
+               std::uint64_t seed, std::function<void(Origin, std::string)> on_reply)
+    : shared_(std::make_shared<Shared>(loop, options, std::move(tls), seed, std::move(on_reply))) {}
 
 Shadow::~Shadow() { shared_->gone = true; }
 

@@ -8,9 +8,11 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "core/clock.hpp"
+#include "gateway/engine_tls.hpp"
 #include "net/http_client.hpp"
 #include "net/loop.hpp"
 #include "protocol/request_body.hpp"
@@ -23,6 +25,7 @@ enum class ShadowEngine { kVllm, kSglang };
 struct ShadowOptions {
   std::string host{};  ///< "": there is none
   std::uint16_t port = 0;
+  std::optional<EngineTls> tls{};
   ShadowEngine engine = ShadowEngine::kVllm;
   double rate = 0.01;                                 ///< share of the requests that are copied
   std::size_t max_in_flight = 2;                      ///< copies that it runs at once
@@ -50,8 +53,9 @@ class Shadow {
     std::string prompt;  ///< as the prefix cache takes it
     std::string words;   ///< its beginning, for the prompt model
   };
-  /// The loop outlives this; `seed` decides which requests are copied. REQUIRES: a host.
-  Shadow(net::Loop& loop, const ShadowOptions& options, std::uint64_t seed,
+  /// The loop outlives this; `tls` is tls_peer() of the options; `seed` decides which requests are copied.
+  /// REQUIRES: a host.
+  Shadow(net::Loop& loop, const ShadowOptions& options, std::optional<net::TlsPeer> tls, std::uint64_t seed,
          std::function<void(Origin, std::string answer)> on_reply);
   ~Shadow();
   Shadow(const Shadow&) = delete;

@@ -23,7 +23,7 @@ Status Workers::add(WorkerSpec spec) {
     return bad_input(
         fmt::format("worker \"{}\" is there already: remove it first, or choose another name", spec.name));
   }
-  MOESAIC_ASSIGN(std::optional<net::TlsPeer> tls, tls_peer(spec));
+  MOESAIC_ASSIGN(std::optional<net::TlsPeer> tls, tls_peer(spec.tls, spec.host));
   auto backend = std::make_shared<Backend>();
   backend->key = WorkerKey{minted_++};
   backend->pool = std::make_unique<net::HttpPool>(loop_, spec.host, spec.port, client_, tls);

@@ -5,6 +5,7 @@
 #include "gateway/cluster.hpp"
 #include "io/faulty_files.hpp"
 #include "simulate/learning.hpp"
+#include "support/certificates.hpp"
 #include "support/imported.hpp"
 #include "support/paths.hpp"
 #include "support/temporary_folder.hpp"
@@ -97,6 +98,34 @@ TEST(Shadow, ItsAnswersFeedThePrefixCacheAndTheClientSeesNothingOfIt) {
   }
 }
 
+TEST(Shadow, OverTlsItGetsCopiesWhenItIsTrustedAndNoTextWhenNot) {
+  const TemporaryFolder folder;
+  const auto own = testing::make_certificate(folder.path(), "own", "DNS:shadow.test");
+  const auto other = testing::make_certificate(folder.path(), "other", "DNS:shadow.test");
+  for (const bool trusted : {true, false}) {
+    ClusterOptions options = shadowed(Form::kVllm, [&](Config& config) {
+      config.shadow.tls = EngineTls{.ca_file = trusted ? own.file : other.file, .name = "shadow.test"};
+    });
+    options.shadow->certificate = own.file;
+    options.shadow->key = own.key;
+    Cluster cluster(std::move(options));
+    cluster.run([&]() -> Task<void> {
+      EXPECT_EQ((co_await cluster.complete(ask(5))).status, 200);
+      if (trusted) {
+        co_await known(cluster, 1);
+      } else {
+        const Nanoseconds limit = cluster.loop().now() + 60s;
+        while (number(co_await cluster.learning(), "shadow", "failed") == 0 && cluster.loop().now() < limit) {
+          co_await cluster.loop().sleep(1ms);
+        }
+        EXPECT_EQ(number(co_await cluster.learning(), "shadow", "failed"), 1u);
+      }
+      EXPECT_EQ(cluster.shadow().stats().requests, trusted ? 1u : 0u);
+      co_await cluster.expect_quiet();
+    });
+  }
+}
+
 TEST(Shadow, OnlyTheShareThatWasAskedForIsCopied) {
   Cluster cluster(shadowed(Form::kVllm, [](Config& config) { config.shadow.rate = 0; }));
   cluster.run([&]() -> Task<void> {
@@ -104,7 +133,7 @@ TEST(Shadow, OnlyTheShareThatWasAskedForIsCopied) {
     EXPECT_EQ(cluster.shadow().stats().requests, 0u);
   });
   net::Loop loop;
-  Shadow quarter(loop, {.host = "127.0.0.1", .port = 9, .rate = 0.25}, 7, {});
+  Shadow quarter(loop, {.host = "127.0.0.1", .port = 9, .rate = 0.25}, std::nullopt, 7, {});
   int chosen = 0;
   for (int i = 0; i < 4000; ++i) chosen += quarter.chooses_next() ? 1 : 0;
   EXPECT_NEAR(chosen, 1000, 120);
@@ -362,7 +391,8 @@ TEST(Learning, KeysAreCheckedAndUnknownOnesAreErrors) {
   EXPECT_NE(error("shadow: {rate: 0.1}").find("url"), std::string::npos);
   EXPECT_NE(error("shadow: {url: 'http://a:1', rate: 2}").find("rate"), std::string::npos);
   EXPECT_NE(error("shadow: {url: 'http://a:1', often: 1}").find("often"), std::string::npos);
-  EXPECT_NE(error("shadow: {url: 'https://a:1'}").find("http://HOST:PORT"), std::string::npos);
+  EXPECT_NE(error("shadow: {url: 'http://a:1', tls: {}}").find("https"), std::string::npos);
+  EXPECT_NE(error("shadow: {url: 'https://a:1', tls: {ca: f}}").find("ca"), std::string::npos);
   EXPECT_NE(error("record: {rotate: 5m}").find("folder"), std::string::npos);
   EXPECT_NE(error("refit: {every: 5m}").find("shadow"), std::string::npos);
   EXPECT_NE(error("record: {folder: f}\nrefit: {min_requests: 3}").find("min_requests"), std::string::npos);

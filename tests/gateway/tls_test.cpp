@@ -21,7 +21,7 @@ TEST(WorkersOverTls, AreServedWhenTrustedAndDownWhenNot) {
                    .configure =
                        [&](Config& config) {
                          for (WorkerSpec& worker : config.workers) {
-                           worker.tls = WorkerTls{.ca_file = good.file, .name = "engine.test"};
+                           worker.tls = EngineTls{.ca_file = good.file, .name = "engine.test"};
                          }
                        },
                    .worker =
@@ -50,7 +50,7 @@ TEST(WorkersOverTls, AnAuthorityThatCannotBeReadStopsAReloadAndALiveWorker) {
   Cluster cluster({.plain = 1, .edit = [](Config& config) {
                      WorkerSpec worker = config.workers[0];
                      worker.name = "new";
-                     worker.tls = WorkerTls{.ca_file = "/nowhere/ca.pem"};
+                     worker.tls = EngineTls{.ca_file = "/nowhere/ca.pem"};
                      config.workers.push_back(worker);
                    }});
   cluster.run([&]() -> Task<void> {
