@@ -70,6 +70,7 @@ try {
   writeFileSync(join(folder, "keys"), `${kKey}\n`);
   const [port, admin] = await serve("gateway", "gateway", `listen: {port: 0}\nadmin: {port: 0, keys_file: ${folder}/keys}\nprotocol: eldr\n` +
     `workers:\n${engines.join("")}policy: {decode: jsq, trace: ${folder}/mini.zarr, step: ${step}}\nhealth: {interval: 100ms}\nlog: none\n`);
+  const gateway = running.at(-1);
   // A stranger's page may neither ask nor change anything, with or without the key.
   const stranger = { Origin: "http://evil.example", Authorization: `Bearer ${kKey}`, "Content-Type": "text/plain" };
   check((await post(admin, "/admin/policy", '{"decode":"random"}', stranger)).status === 403, "a stranger's page may switch policies");
@@ -148,9 +149,29 @@ try {
     mkdirSync(pictures, { recursive: true });
     writeFileSync(join(pictures, `dashboard-${name}.png`), await page.screenshot({ fullPage: true }));
   }
+  // With a plan a decision has a home too: that of the rank which it names.
+  execFileSync(program, ["plan", join(folder, "mini.zarr"), "--nodes", "2", "--gpus-per-node", "2", "-o", join(folder, "plan.json")],
+    { stdio: "pipe" });
+  const [plain] = await serve("plain", "emulate", `engine_id: plain\nranks: 4\ntrace: ${folder}/mini.zarr\nstep: ${step}\n`);
+  const [grouped, group_admin] = await serve("groups", "gateway", `listen: {port: 0}\nadmin: {port: 0}\nworkers:\n` +
+    `  - {name: plain, url: "http://127.0.0.1:${plain}", ranks: 4}\npolicy: {decode: group, plan: ${folder}/plan.json}\n` +
+    "health: {interval: 100ms}\nlog: none\n");
+  const groups = await context.newPage();
+  groups.on("pageerror", (e) => check(false, `groups: ${e.message}`));
+  await groups.goto(`http://127.0.0.1:${group_admin}/`);
+  await groups.waitForFunction(() => document.getElementById("state").textContent === "ready");
+  await Promise.all(Array.from({ length: 8 }, () => post(grouped, "/v1/completions", '{"prompt":"trace:3","max_tokens":60}')));
+  await groups.waitForFunction(() => document.querySelectorAll("#decisions tbody tr").length === 8);
+  const placed = await groups.$$eval("#decisions tbody tr", (rows) => rows.map((r) => [r.children[0].textContent, r.children[1].textContent]));
+  check((await groups.$eval("#decisions thead", (e) => e.textContent)).startsWith("workerhomereason"), "no column tells the home");
+  check(placed.every(([rank, home]) => rank === `plain / ${home}`), `homes: ${placed}`);
+  check(new Set(placed.map(([, home]) => home)).size > 1, `all in one home: ${placed}`);
+  for (const problem of await groups.evaluate(unreadable, ["main", 60])) check(false, `groups: ${problem}`);
+  if (pictures) writeFileSync(join(pictures, "dashboard-groups.png"), await groups.screenshot({ fullPage: true }));
+  await groups.close();
   check(foreign.length === 0, `asks others: ${foreign}`);
   page.removeAllListeners("console");  // that nobody answers is what comes now
-  running.at(-1).kill("SIGTERM");
+  gateway.kill("SIGTERM");
   await page.waitForFunction(() => /no answer|draining/.test(document.getElementById("state").textContent));
 } finally {
   await browser?.close();
