@@ -100,11 +100,14 @@ void Placer::worker_load(WorkerKey key, std::uint64_t requests, Nanoseconds now)
   const auto found = up_.find(key);
   if (found == up_.end() || found->second.role == Role::kPrefill) return;
   const std::uint32_t ranks = found->second.ranks;
+  std::uint64_t own = 0;
+  for (std::uint32_t rank = 0; rank < ranks; ++rank) own += decode_->in_flight(id_of(key, rank));
+  // Engines report sums. Ours are where they are; those of others are taken to be spread evenly.
+  const std::uint64_t others = std::min<std::uint64_t>(requests - std::min(requests, own), 1u << 30);
   for (std::uint32_t rank = 0; rank < ranks; ++rank) {
-    // Engines report sums: ranks are taken as equal.
-    const std::uint64_t share = requests / ranks + (rank < requests % ranks ? 1 : 0);
+    const std::uint64_t share = others / ranks + (rank < others % ranks ? 1 : 0);
     decode_->worker_load(id_of(key, rank),
-                         {static_cast<std::uint32_t>(std::min<std::uint64_t>(share, 1u << 30))}, now);
+                         {decode_->in_flight(id_of(key, rank)) + static_cast<std::uint32_t>(share)}, now);
   }
 }
 

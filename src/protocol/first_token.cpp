@@ -3,14 +3,12 @@
 #include <fmt/format.h>
 #include <simdjson.h>
 
-#include "core/json.hpp"
+#include "protocol/json_text.hpp"
 
 namespace moesaic::protocol {
 namespace {
 
 namespace dom = simdjson::dom;
-
-std::string json_text(std::string_view text) { return Json(text).dump(); }
 
 void append_member(std::string& out, std::string_view name, std::string_view value) {
   if (out.size() > 1) out += ',';

@@ -6,14 +6,12 @@
 #include <algorithm>
 
 #include "core/check.hpp"
-#include "core/json.hpp"
+#include "protocol/json_text.hpp"
 
 namespace moesaic::protocol {
 namespace {
 
 namespace ondemand = simdjson::ondemand;
-
-std::string json_text(std::string_view text) { return Json(text).dump(); }
 
 /// `members`, and the rank's when there is one.
 std::string with_rank(std::string members, std::optional<std::uint32_t> rank) {
@@ -80,13 +78,8 @@ LegBody prefill_body(const RequestBody& body, Handoff handoff, std::string_view 
           ",\"kv_transfer_params\":{\"do_remote_decode\":true,\"do_remote_prefill\":false,"
           "\"remote_engine_id\":null,\"remote_block_ids\":null,\"remote_host\":null,\"remote_port\":null}";
       break;
-    case Handoff::kEldr:
-      added += fmt::format(
-          ",\"return_token_ids\":true,\"kv_transfer_params\":{{\"do_remote_decode\":true,"
-          "\"do_remote_prefill\":false,\"transfer_id\":{}}}",
-          json_text(transfer_id));
-      break;
     default:
+      if (handoff == Handoff::kEldr) added += ",\"return_token_ids\":true";
       added += fmt::format(
           ",\"kv_transfer_params\":{{\"do_remote_decode\":true,\"do_remote_prefill\":false,"
           "\"transfer_id\":{}}}",

@@ -39,6 +39,11 @@ class Fleet {
   /// Forgets the worker and its requests. Its slot, if it was up.
   std::optional<std::uint32_t> down(WorkerId worker);
   std::optional<std::uint32_t> find(WorkerId worker) const;
+  /// Ours at that worker; 0 for unknown ones.
+  std::uint32_t in_flight(WorkerId worker) const {
+    const auto slot = find(worker);
+    return slot ? slots_[*slot].requests : 0;
+  }
   /// The slot whose load of others changed, if any.
   std::optional<std::uint32_t> report(WorkerId worker, const WorkerLoad& load);
 
@@ -93,6 +98,7 @@ class FleetPolicy : public DecodePolicy {
   void worker_load(WorkerId worker, const WorkerLoad& load, Nanoseconds) override {
     fleet_.report(worker, load);
   }
+  std::uint32_t in_flight(WorkerId worker) const override { return fleet_.in_flight(worker); }
   Decision admit(const Request& request, Nanoseconds at) override;
   void first_token(RequestId, Nanoseconds) override {}
   void finished(RequestId request, Nanoseconds) override { fleet_.remove(request); }

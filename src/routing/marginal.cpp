@@ -114,6 +114,8 @@ class Marginal final : public DecodePolicy {
     }
   }
 
+  std::uint32_t in_flight(WorkerId worker) const override { return fleet_.in_flight(worker); }
+
   Decision admit(const Request& request, Nanoseconds at) override {
     finished(request.id, at);
     if (fleet_.up_count() == 0) return {};

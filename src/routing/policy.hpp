@@ -106,6 +106,8 @@ class DecodePolicy {
   virtual void worker_down(WorkerId worker, Nanoseconds at) = 0;
   /// A worker said how much it runs. What this policy did not send counts as load of others.
   virtual void worker_load(WorkerId worker, const WorkerLoad& load, Nanoseconds at) = 0;
+  /// Requests of this policy that are there now; 0 for unknown workers.
+  virtual std::uint32_t in_flight(WorkerId worker) const = 0;
 
   /// Places a request. One that is known already is placed anew.
   virtual Decision admit(const Request& request, Nanoseconds at) = 0;
