@@ -57,7 +57,7 @@ if(MOESAIC_PYTHON)
   add_test(NAME moesaic.every_json_fits_its_schema
     COMMAND ${MOESAIC_PYTHON} ${CMAKE_SOURCE_DIR}/tests/moesaic/json_schema_test.py
       $<TARGET_FILE:moesaic> ${CMAKE_SOURCE_DIR})
-  set_tests_properties(moesaic.every_json_fits_its_schema PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+  set_tests_properties(moesaic.every_json_fits_its_schema PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 endif()
 
 # The pages in a browser, labelled so: .ci/run runs them beside the default suite, which leaves them out. Exit 77
@@ -90,6 +90,10 @@ if(MOESAIC_PYTHON)
   add_test(NAME gateway.as_operators_run_it
     COMMAND ${MOESAIC_PYTHON} ${CMAKE_SOURCE_DIR}/tests/gateway/program_test.py $<TARGET_FILE:moesaic> ${CMAKE_SOURCE_DIR})
   set_tests_properties(gateway.as_operators_run_it PROPERTIES TIMEOUT 300)
+  string(TOUPPER "${CMAKE_BUILD_TYPE}" _type)
+  if("${CMAKE_CXX_FLAGS_${_type}}" MATCHES "-fsanitize=")  # shadow memory beside the program's own
+    set_tests_properties(gateway.as_operators_run_it PROPERTIES ENVIRONMENT MOESAIC_MEMORY_FACTOR=5)
+  endif()
   add_test(NAME gateway.soak_while_engines_die
     COMMAND ${MOESAIC_PYTHON} ${CMAKE_SOURCE_DIR}/scripts/soak-gateway.py --seconds 45 --program $<TARGET_FILE:moesaic>)
   set_tests_properties(gateway.soak_while_engines_die PROPERTIES TIMEOUT 300 LABELS slow RUN_SERIAL ON)

@@ -7,6 +7,7 @@ import asyncio
 import collections
 import io
 import json
+import os
 import pathlib
 import pickle
 import socket
@@ -243,7 +244,8 @@ async def slow_readers_cost_a_bounded_buffer_and_stop_their_engine(folder):
         await until(given_up, "the readers to be given up")
         for reader in readers:
             reader.close()
-        assert most - before < 64 * 1024, f"{most - before} KiB for 16 readers"
+        allowed = 64 * 1024 * int(os.environ.get("MOESAIC_MEMORY_FACTOR", "1"))
+        assert most - before < allowed, f"{most - before} KiB for 16 readers, {allowed} allowed"
         await quiet(cluster.admin)
         assert await cluster.stream("after", 4) == "whole"
 
