@@ -102,7 +102,11 @@ Task<void> Proxy::refuse(Flight& flight, int status, std::string message, Outcom
 
 void Proxy::identify(Flight& flight) {
   const std::string* id = flight.exchange.head().find("x-request-id");
-  flight.id = id != nullptr && is_sane_id(*id) ? *id : mint_id();
+  if (id != nullptr && is_sane_id(*id)) {
+    flight.id = *id;
+  } else {
+    flight.id = mint_id();
+  }
   flight.request = routing::RequestId{++requests_};
   flight.deadline = flight.start + state_.config.deadlines.total;
 }

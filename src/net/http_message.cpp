@@ -40,6 +40,27 @@ const std::string* find_header(std::span<const Header> headers, std::string_view
   return nullptr;
 }
 
+void HeaderList::add(std::string_view name, std::string_view value) {
+  if (used_ == all_.size()) all_.emplace_back();
+  Header& header = all_[used_++];
+  header.name = name;
+  header.value = value;
+}
+
+void HeaderList::clear() {
+  constexpr std::size_t kKept = 16, kKeptBytes = 128;
+  if (used_ > kKept) {
+    all_.resize(kKept);
+    all_.shrink_to_fit();
+    used_ = kKept;
+  }
+  for (std::size_t i = 0; i < used_; ++i) {  // by swap: an assignment would keep the memory
+    if (all_[i].name.capacity() > kKeptBytes) std::string().swap(all_[i].name);
+    if (all_[i].value.capacity() > kKeptBytes) std::string().swap(all_[i].value);
+  }
+  used_ = 0;
+}
+
 bool is_hop_by_hop(std::string_view name) {
   // By length first: every header of every message comes here.
   switch (name.size()) {

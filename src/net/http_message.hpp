@@ -23,10 +23,25 @@ inline bool same_name(std::string_view a, std::string_view b) {
 /// A header's value; nullptr when there is none, the first when there are several.
 const std::string* find_header(std::span<const Header> headers, std::string_view name);
 
+/// The headers of one message after the other: cleared ones leave their memory, if it is little, to the next.
+class HeaderList {
+ public:
+  void add(std::string_view name, std::string_view value);
+  void clear();
+
+  std::size_t size() const { return used_; }
+  const Header* begin() const { return all_.data(); }
+  const Header* end() const { return all_.data() + used_; }
+
+ private:
+  std::vector<Header> all_;
+  std::size_t used_ = 0;
+};
+
 struct HttpHead {
   std::string method, target;  ///< of a request
   int status = 0;              ///< of a response
-  std::vector<Header> headers{};
+  HeaderList headers{};
   bool keep_alive = true;
   bool chunked = false;
   std::optional<std::uint64_t> content_length{};

@@ -49,7 +49,7 @@ class Parser final : public http::basic_parser<kIsRequest> {
       error = http::error::header_limit;
       return;
     }
-    out_.head.headers.push_back({std::string(view(name)), std::string(view(value))});
+    out_.head.headers.add(view(name), view(value));
   }
   void on_header_impl(error_code&) override {
     out_.head.keep_alive = this->keep_alive();
@@ -82,13 +82,17 @@ struct HttpParser::Impl {
     return request ? f(*request) : f(*response);
   }
 
-  explicit Impl(Kind the_kind) : kind(the_kind) { collected.head.headers.reserve(kUsualHeaders); }
+  explicit Impl(Kind the_kind) : kind(the_kind) {}
 
   void restart(const ParseLimits& limits) {
-    std::vector<Header> headers = std::move(collected.head.headers);
-    headers.clear();
-    collected.head = HttpHead();
-    collected.head.headers = std::move(headers);
+    HttpHead& head = collected.head;
+    head.method.clear();
+    head.target.clear();
+    head.status = 0;
+    head.headers.clear();
+    head.keep_alive = true;
+    head.chunked = false;
+    head.content_length.reset();
     if (collected.body.capacity() > kKeptBody) std::string().swap(collected.body);
     collected.body.clear();
     collected.head_done = false;
@@ -114,7 +118,7 @@ struct HttpParser::Impl {
                                               request ? "request" : "response", code.message())};
   }
 
-  static constexpr std::size_t kUsualHeaders = 8, kKeptBody = 4096;
+  static constexpr std::size_t kKeptBody = 4096;
   Kind kind;
   Collected collected;
   std::optional<Parser<true>> request;

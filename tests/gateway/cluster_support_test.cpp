@@ -96,7 +96,7 @@ net::Task<Got> Cluster::call(net::HttpPool& pool, std::string method, std::strin
   const net::HttpHead* head = co_await opened->head();
   if (head != nullptr) {
     got.status = head->status;
-    got.headers = head->headers;
+    got.headers.assign(head->headers.begin(), head->headers.end());
     got.whole = co_await opened->all(got.body, 64u << 20);
   }
   got.fault = opened->fault();

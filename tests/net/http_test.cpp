@@ -163,6 +163,25 @@ TEST(Http, APipelinedRequestIsAnsweredOnceWhateverComesWhileItIsRead) {
   EXPECT_EQ(server.requests, 3);
 }
 
+TEST(Http, HeadersAreThoseOfTheirMessageAlone) {
+  HeaderList headers;
+  for (int message = 0; message < 3; ++message) {
+    for (int i = 0; i < 40; ++i) {
+      headers.add("name-" + std::to_string(i),
+                  std::string(message == 1 ? 1000 : 3, 'x') + std::to_string(message));
+    }
+    headers.clear();
+    EXPECT_EQ(headers.size(), 0u);
+    EXPECT_EQ(find_header(headers, "name-0"), nullptr);
+    headers.add("Name-1", "short");
+    EXPECT_EQ(headers.size(), 1u);
+    EXPECT_EQ(*find_header(headers, "name-1"), "short");
+    EXPECT_LE(headers.begin()->value.capacity(), 128u);
+    EXPECT_EQ(find_header(headers, "name-2"), nullptr);
+    headers.clear();
+  }
+}
+
 TEST(Http, TrailersAreNoHeaders) {
   HttpParser parser(HttpParser::Kind::kRequest, {});
   const std::string_view text =
