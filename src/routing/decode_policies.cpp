@@ -70,6 +70,13 @@ Made marginal(const DecodePolicyConfig& config) {
   if (!(config.marginal.ahead_share >= 0) || !(config.marginal.ahead_requests >= 0)) {
     return bad_input("policy marginal: ahead_share and ahead_requests must be 0 or more");
   }
+  const UsageMemory& memory = config.marginal.memory;
+  if (!(memory.requests >= 1 && memory.share >= 0 && memory.share <= 1 && config.marginal.contrast >= 0)) {
+    return bad_input(
+        "policy marginal: its memory must span 1 request or more with a share in 0 to 1, and contrast must "
+        "be "
+        "0 or more");
+  }
   return make_marginal(config.marginal);
 }
 

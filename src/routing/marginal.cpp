@@ -19,8 +19,8 @@ struct Decoder {
   std::vector<std::uint32_t> ends;   ///< [L, ranks] into order; empty for one rank
   UsageSum usage;
 
-  Decoder(const Worker& worker, std::size_t layers, std::size_t experts)
-      : ranks(worker.ranks), order(order_of(worker, layers, experts)), ends(), usage(order) {
+  Decoder(const Worker& worker, std::size_t layers, std::size_t experts, const UsageMemory& memory)
+      : ranks(worker.ranks), order(order_of(worker, layers, experts)), ends(), usage(order, memory) {
     if (ranks == 1) return;
     std::vector<std::uint32_t> sizes(layers * ranks);
     for (std::size_t cell = 0; cell < layers * experts; ++cell) {
@@ -44,33 +44,35 @@ struct Decoder {
   }
 };
 
-/// Experts that a step reads now, and that it reads more with the candidate, on the busiest rank of each
-/// layer.
+/// Experts that a step reads now, and that steps read more with the candidate in the batch expected later; on
+/// the busiest rank of each layer.
 struct Experts {
   double now = 0, added = 0;
 };
 
 Experts count_experts(const Decoder& decoder, std::span<const float> candidate) {
-  const std::span<const float> idle = decoder.usage.idle();
+  const std::span<const float> idle = decoder.usage.idle(), later = decoder.usage.later();
   if (decoder.ranks == 1) {
-    return {decoder.usage.active(), static_cast<double>(signature::dot(idle, candidate))};
+    return {decoder.usage.active(), static_cast<double>(signature::dot(later, candidate))};
   }
   Experts out;
   std::uint32_t i = 0;
   for (std::size_t layer = 0; layer < decoder.ends.size(); layer += decoder.ranks) {
-    float busiest = 0, busiest_then = 0;
+    float busiest = 0, busiest_later = 0, busiest_then = 0;
     for (std::size_t rank = 0; rank < decoder.ranks; ++rank) {
       const std::uint32_t end = decoder.ends[layer + rank];
-      float active = static_cast<float>(end - i), more = 0;
+      float active = static_cast<float>(end - i), active_later = active, more = 0;
       for (; i < end; ++i) {
         active -= idle[i];
-        more += idle[i] * candidate[decoder.order[i]];
+        active_later -= later[i];
+        more += later[i] * candidate[decoder.order[i]];
       }
       busiest = std::max(busiest, active);
-      busiest_then = std::max(busiest_then, active + more);
+      busiest_later = std::max(busiest_later, active_later);
+      busiest_then = std::max(busiest_then, active_later + more);
     }
     out.now += static_cast<double>(busiest);
-    out.added += static_cast<double>(busiest_then - busiest);
+    out.added += static_cast<double>(busiest_then - busiest_later);
   }
   return out;
 }
@@ -92,7 +94,7 @@ class Marginal final : public DecodePolicy {
 
   void worker_up(const Worker& worker, Nanoseconds) override {
     const std::uint32_t slot = fleet_.up(worker);
-    Decoder decoder(worker, options_.predictor.layers, options_.predictor.experts);
+    Decoder decoder(worker, options_.predictor.layers, options_.predictor.experts, options_.memory);
     // A known worker may have changed its ranks: its requests move to the new order.
     fleet_.requests().each([&](std::uint32_t place, const RequestTable::Record& record) {
       if (record.worker == slot) decoder.usage.add(usage(place));
@@ -169,10 +171,13 @@ class Marginal final : public DecodePolicy {
     const std::size_t width = candidate_.size();
     if (request.probabilities.size() == width) {
       std::ranges::copy(request.probabilities, candidate_.begin());
-      return true;
+    } else if (request.counts.size() == width && request.counted_tokens > 0) {
+      signature::predict(options_.predictor, request.counts, request.counted_tokens, candidate_, scratch_);
+    } else {
+      return false;
     }
-    if (request.counts.size() != width || request.counted_tokens == 0) return false;
-    signature::predict(options_.predictor, request.counts, request.counted_tokens, candidate_, scratch_);
+    const auto contrast = static_cast<float>(options_.contrast);
+    signature::blend(candidate_, options_.predictor.mean.data(), -contrast, 1 + contrast);
     return true;
   }
 

@@ -1,19 +1,23 @@
 // `marginal`: send a request where it adds the least time. Ours.
 //
 // A decode step reads the weights of every distinct expert its batch activates. For each decoder the policy
-// keeps the probability that each (layer, expert) is idle in its running batch (routing/usage_sum.hpp). A
-// candidate with activation probabilities p adds sum(idle x p) experts to every step there; at the prices
-// of `cost` that is time, which everybody in the batch pays for as long as the candidate lives, and the
-// candidate pays for the whole step:
+// keeps the probability that each (layer, expert) is idle in its running batch, and in the batch that it is
+// expected to run later, which also resembles what it got lately (routing/usage_sum.hpp). A candidate with
+// activation probabilities p adds sum(idle later x p) experts to every step there; at the prices of `cost`
+// that is time, which everybody in the batch pays for as long as the candidate lives, and the candidate pays
+// for the whole step:
 //
 //   price(d) = persistence x step(d) + added(d) x (requests(d) + 1)
 //
 // Both terms scale with the candidate's length, which therefore drops out; whoever leaves the batch earlier
 // is replaced by somebody who pays in his place. What is slow today need not be so tomorrow: while the
 // candidate lives, the batch turns over and the policy itself sends fewer requests to slow decoders. Hence
-// persistence below 1; what the candidate adds stays with it. With several ranks a layer waits for its
-// busiest rank, so experts are counted there. Compared with clustering (ELDR) there are no centroids to fit,
-// the number of decoders is free, and what is priced is what costs time.
+// persistence below 1; what the candidate adds stays with it. The memory makes decoders specialise and stay
+// so; with it the price is the slope of sum over decoders of requests x step time, and greed descends it.
+// Requests that differ little from the mean are many: `contrast` moves p away from the mean, so that what
+// sets a request apart decides sooner, before decoders have become alike. With several ranks a layer waits
+// for its busiest rank, so experts are counted there. Compared with clustering (ELDR) there are no centroids
+// to fit, the number of decoders is free, and what is priced is what costs time.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +25,7 @@
 
 #include "cost/step_time.hpp"
 #include "routing/policy.hpp"
+#include "routing/usage_sum.hpp"
 #include "signature/prediction.hpp"
 
 namespace moesaic::routing {
@@ -28,9 +33,13 @@ namespace moesaic::routing {
 struct MarginalOptions {
   cost::StepTime step{};
   signature::Predictor predictor{};  ///< signature::uniform_predictor() where nothing was recorded
-  /// Share of a decoder's present step that counts against a newcomer. 1: as if the batch never changed,
-  /// best for the last percentiles; lower: more locality, better for the median.
-  double persistence = 0.7;
+  /// Share of a decoder's present step that counts against a newcomer. 1: as if the batch never changed;
+  /// lower: more locality, worse for the last percentiles.
+  double persistence = 0.9;
+  /// Of what a decoder got lately. share 0: only the batch that runs now counts.
+  UsageMemory memory{};
+  /// p + contrast x (p - mean), taken to [0, 1], stands for p. 0: p itself.
+  double contrast = 0.6;
   /// A decoder is passed over while it runs more than ahead_share x mean + ahead_requests requests more than
   /// the least loaded one: long queues cost the last percentiles more than experts save.
   double ahead_share = 0.5;
@@ -42,7 +51,7 @@ struct MarginalOptions {
 /// Without counts or probabilities (or with some of another size than the predictor's L x E) a request is
 /// placed by load and then counts as the predictor's mean; so do requests that others sent (worker_load).
 /// admit() allocates nothing while at most reserve_requests are in flight. admit(): O(decoders L E).
-/// Memory: 2 bytes x L x E a reserved request, 16 bytes x L x E a decoder.
+/// Memory: 2 bytes x L x E a reserved request, 20 bytes x L x E a decoder.
 /// REQUIRES: a valid predictor; workers with several ranks give the rank of all L x E experts.
 std::unique_ptr<DecodePolicy> make_marginal(MarginalOptions options);
 

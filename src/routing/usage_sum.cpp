@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/check.hpp"
+#include "signature/dot.hpp"
 
 namespace moesaic::routing {
 namespace {
@@ -14,8 +15,7 @@ namespace {
 constexpr int kUnits = 1024;          // a nat
 constexpr double kMaxNats = 8;        // of one request: p <= 0.99966
 constexpr std::size_t kSteps = 4096;  // of p
-constexpr int kIdleShift = 2;         // the idle table has 256 steps a nat: half a step is 0.2 %
-constexpr std::size_t kIdleSteps = 16 * kUnits >> kIdleShift;  // beyond 16 nats (1e-7) idle is the last step
+constexpr std::size_t kBlock = 512;   // of cells, summed in float32, blocks in double
 
 const std::array<Survival, kSteps>& survival_table() {
   static const auto table = [] {
@@ -30,35 +30,42 @@ const std::array<Survival, kSteps>& survival_table() {
   return table;
 }
 
-const std::array<float, kIdleSteps>& idle_table() {
-  static const auto table = [] {
-    std::array<float, kIdleSteps> out{};
-    for (std::size_t i = 0; i < kIdleSteps; ++i) {
-      // The middle of the step, but exactly 1 where nothing runs.
-      const double units = i == 0 ? 0 : (static_cast<double>(i) + 0.5) * (1 << kIdleShift) - 0.5;
-      out[i] = static_cast<float>(std::exp(-units / kUnits));
-    }
+const std::array<float, kBlock>& ones() {
+  static const auto row = [] {
+    std::array<float, kBlock> out{};
+    out.fill(1);
     return out;
   }();
-  return table;
+  return row;
 }
 
-/// sums += sign x request, eight cells at a time.
-void add_all(std::vector<std::int32_t>& sums, std::span<const Survival> request, std::int32_t sign) {
-  constexpr std::size_t kLanes = 8;
-  typedef Survival Shorts __attribute__((vector_size(16)));
-  typedef std::int32_t Ints __attribute__((vector_size(32)));
+constexpr std::size_t kLanes = 8;
+typedef Survival Shorts __attribute__((vector_size(16)));
+typedef std::int32_t Ints __attribute__((vector_size(32)));
+typedef float Floats __attribute__((vector_size(32)));
+
+/// sums += sign x request; with `memory`, memory += rate x (request - memory).
+void add_all(std::vector<std::int32_t>& sums, const Survival* request, std::int32_t sign, float* memory,
+             float rate) {
   const std::size_t whole = sums.size() / kLanes * kLanes;
   for (std::size_t i = 0; i < whole; i += kLanes) {
     Shorts units;
     Ints sum;
-    std::memcpy(&units, request.data() + i, sizeof units);
+    std::memcpy(&units, request + i, sizeof units);
     std::memcpy(&sum, sums.data() + i, sizeof sum);
     const Ints wide = __builtin_convertvector(units, Ints);
     sum = sign > 0 ? sum + wide : sum - wide;
     std::memcpy(sums.data() + i, &sum, sizeof sum);
+    if (memory == nullptr) continue;
+    Floats typical;
+    std::memcpy(&typical, memory + i, sizeof typical);
+    typical += (__builtin_convertvector(wide, Floats) - typical) * rate;
+    std::memcpy(memory + i, &typical, sizeof typical);
   }
-  for (std::size_t i = whole; i < sums.size(); ++i) sums[i] += sign * request[i];
+  for (std::size_t i = whole; i < sums.size(); ++i) {
+    sums[i] += sign * request[i];
+    if (memory != nullptr) memory[i] += (static_cast<float>(request[i]) - memory[i]) * rate;
+  }
 }
 
 }  // namespace
@@ -89,32 +96,49 @@ void to_survival(std::span<const float> probabilities, std::span<Survival> out) 
   for (std::size_t i = whole; i < out.size(); ++i) out[i] = table[step(probabilities[i])];
 }
 
-UsageSum::UsageSum(std::vector<std::uint32_t> order)
-    : order_(std::move(order)), sum_(order_.size()), others_(order_.size()), idle_(order_.size()) {
+UsageSum::UsageSum(std::vector<std::uint32_t> order, const UsageMemory& memory)
+    : order_(std::move(order)),
+      options_(memory),
+      sum_(order_.size()),
+      others_(order_.size()),
+      memory_(order_.size()),
+      idle_(order_.size()),
+      later_(order_.size()),
+      ordered_(order_.size()) {
+  MOESAIC_CHECK(memory.requests >= 1 && memory.share >= 0 && memory.share <= 1);
   bool in_order = true;
   for (std::uint32_t i = 0; i < order_.size(); ++i) in_order = in_order && order_[i] == i;
-  if (in_order) order_.clear();
+  if (in_order) order_.clear(), ordered_.clear();
   refresh();
 }
 
-void UsageSum::add(std::span<const Survival> request) {
+const Survival* UsageSum::ordered(std::span<const Survival> request) {
   MOESAIC_CHECK(request.size() == sum_.size());
-  add_all(sum_, request, 1);
+  if (order_.empty()) return request.data();
+  for (std::size_t i = 0; i < order_.size(); ++i) ordered_[i] = request[order_[i]];
+  return ordered_.data();
+}
+
+void UsageSum::add(std::span<const Survival> request) {
+  ++requests_;
+  remembered_ = std::min(options_.requests, remembered_ + 1);
+  add_all(sum_, ordered(request), 1, memory_.data(), static_cast<float>(1 / remembered_));
   refresh();
 }
 
 void UsageSum::remove(std::span<const Survival> request) {
-  MOESAIC_CHECK(request.size() == sum_.size());
-  add_all(sum_, request, -1);
+  --requests_;
+  add_all(sum_, ordered(request), -1, nullptr, 0);
   refresh();
 }
 
 void UsageSum::set_others(std::span<const Survival> request, std::uint32_t times) {
-  MOESAIC_CHECK(request.size() == sum_.size());
+  const Survival* const units = ordered(request);
   // 2^31 / 8192 units: beyond 65,535 requests an expert is active for certain anyway.
-  const auto factor = static_cast<std::int32_t>(std::min(times, 65'535u));
+  other_requests_ = std::min(times, 65'535u);
+  const auto factor = static_cast<std::int32_t>(other_requests_);
   for (std::size_t i = 0; i < sum_.size(); ++i) {
-    const std::int32_t others = factor * request[i];
+    const std::int32_t others = factor * units[i];
     sum_[i] += others - others_[i];
     others_[i] = others;
   }
@@ -122,31 +146,18 @@ void UsageSum::set_others(std::span<const Survival> request, std::uint32_t times
 }
 
 void UsageSum::refresh() {
-  const auto& table = idle_table();
-  constexpr auto kLast = static_cast<std::int32_t>(kIdleSteps - 1);
-  constexpr std::size_t kBlock = 64;  // summed in float32, then in double
-  const std::size_t cells = idle_.size();
-  double sum = 0;
-  for (std::size_t begin = 0; begin < cells; begin += kBlock) {
-    const std::size_t end = std::min(cells, begin + kBlock);
-    if (order_.empty()) {
-      for (std::size_t i = begin; i < end; ++i) {
-        idle_[i] = table[static_cast<std::size_t>(std::min(sum_[i] >> kIdleShift, kLast))];
-      }
-    } else {
-      for (std::size_t i = begin; i < end; ++i) {
-        idle_[i] = table[static_cast<std::size_t>(std::min(sum_[order_[i]] >> kIdleShift, kLast))];
-      }
-    }
-    float lanes[4] = {};
-    std::size_t i = begin;
-    for (; i + 4 <= end; i += 4) {
-      for (std::size_t lane = 0; lane < 4; ++lane) lanes[lane] += idle_[i + lane];
-    }
-    for (; i < end; ++i) lanes[0] += idle_[i];
-    sum += static_cast<double>((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]));
+  constexpr float kNat = 1.0f / kUnits;
+  signature::decay(idle_, sum_, kNat, memory_, 0);
+  double idle = 0;
+  for (std::size_t begin = 0; begin < idle_.size(); begin += kBlock) {
+    const auto block = std::span<const float>(idle_).subspan(begin, std::min(kBlock, idle_.size() - begin));
+    idle += static_cast<double>(signature::dot(block, std::span(ones()).first(block.size())));
   }
-  active_ = static_cast<double>(cells) - sum;
+  active_ = static_cast<double>(idle_.size()) - idle;
+  const double typical = remembered_ > 0 ? options_.share : 0;
+  const double requests = static_cast<double>(requests_) + other_requests_;
+  signature::decay(later_, sum_, static_cast<float>(1 - typical) * kNat, memory_,
+                   static_cast<float>(typical * requests) * kNat);
 }
 
 }  // namespace moesaic::routing

@@ -3,6 +3,11 @@
 // Requests choose experts independently given their probabilities, so an expert stays idle in a step with
 // probability prod(1 - p). Each request is stored as whole numbers of -ln(1 - p): sums are exact however
 // long the process runs, and adding and removing a request in any order gives the same bytes.
+//
+// A request that joins now will not run beside this very batch all its life: those who are here leave, and
+// others come, who resemble whom the worker got lately. The memory is that typical request: the mean of the
+// first `requests` that were added, then an exponentially weighted one (each new one weighs 1 / requests).
+// later() is what is idle in a batch of as many requests, of which `share` are typical ones.
 #pragma once
 
 #include <cstddef>
@@ -19,11 +24,17 @@ using Survival = std::uint16_t;
 /// REQUIRES: equal sizes. O(cells), no allocation. Values outside [0, 1], NaN included, are taken to it.
 void to_survival(std::span<const float> probabilities, std::span<Survival> out);
 
+struct UsageMemory {
+  double requests = 16;  ///< that it spans, >= 1
+  double share = 0.75;   ///< in [0, 1] of typical requests in the batch that is expected later
+};
+
 class UsageSum {
  public:
   /// `order` [cells] lists the cells in the order in which idle() holds them (by layer, then by rank).
-  explicit UsageSum(std::vector<std::uint32_t> order);
+  explicit UsageSum(std::vector<std::uint32_t> order, const UsageMemory& memory = {});
 
+  /// All events: O(cells), no allocation. The memory outlasts the requests it is made of.
   void add(std::span<const Survival> request);
   /// REQUIRES: what is removed was added.
   void remove(std::span<const Survival> request);
@@ -31,18 +42,28 @@ class UsageSum {
   /// before; times 0 clears it.
   void set_others(std::span<const Survival> request, std::uint32_t times);
 
-  /// Probability that each cell is idle in a step, in `order`. To within 0.2 % of the product.
+  /// Probability that each cell is idle in a step, in `order`. To within 0.1 % of the product.
   std::span<const float> idle() const { return idle_; }
+  /// The same of the batch that is expected later; before anything was added, idle().
+  std::span<const float> later() const { return later_; }
   /// Expected distinct experts that a step reads, summed over layers: cells - sum(idle).
   double active() const { return active_; }
 
  private:
+  /// The request in `order`.
+  const Survival* ordered(std::span<const Survival> request);
   void refresh();
 
   std::vector<std::uint32_t> order_;  ///< empty: in order
-  std::vector<std::int32_t> sum_;     ///< others included
+  UsageMemory options_;
+  // By position in the order:
+  std::vector<std::int32_t> sum_;  ///< others included
   std::vector<std::int32_t> others_;
-  std::vector<float> idle_;
+  std::vector<float> memory_;  ///< units of the typical request
+  std::vector<float> idle_, later_;
+  std::vector<Survival> ordered_;  ///< working memory; empty where in order
+  std::uint32_t requests_ = 0, other_requests_ = 0;
+  double remembered_ = 0;  ///< requests in the memory, at most options_.requests
   double active_ = 0;
 };
 

@@ -71,7 +71,7 @@ struct PredictionData {
 };
 
 struct PredictorOptions {
-  std::size_t directions = 32;  ///< at most kMaxDirections, and one in four requests
+  std::size_t directions = 64;  ///< at most kMaxDirections, and one in four requests
   /// What a prediction may read and add: bounds on D x rows x E (fewer layers are read) and on D x L x E
   /// (fewer directions), so that it takes about 20 us on one core however large the model is.
   std::size_t read_cells = 24'576, effect_cells = 73'728;
@@ -79,9 +79,10 @@ struct PredictorOptions {
   std::uint64_t seed = 0;
 };
 
-/// Ridge strength, trust and strength of each layer are chosen from grids by the log loss of quarters of the
-/// requests under a fit to the others. Deterministic at any thread count. REQUIRES: data of the stated sizes,
-/// at least one request with decode tokens. With n requests learnt from: O(n^2 L E + n^3 + n L E grid).
+/// Ridge strength, trust and strength of each layer are chosen from grids by the squared error of quarters
+/// of the requests under a fit to the others. Deterministic at any thread count. REQUIRES: data of the stated
+/// sizes, at least one request with decode tokens. With n requests learnt from: O(n^2 L E + n^3 + n L E
+/// grid).
 Predictor fit_predictor(const PredictionData& data, const PredictorOptions& options, ThreadPool& pool);
 
 /// How good predictions are, over all (request, layer, expert) cells with decode tokens.

@@ -142,7 +142,9 @@ Rows cross_fitted(const std::vector<double>& prefill_gram, const Rows& decode, c
   return out;
 }
 
-/// Log loss [L, kChoices] of predictions `q` under every trust and strength.
+/// Squared error [L, kChoices] of predictions `q` under every trust and strength, a token. It, not the log
+/// loss, for what counts is how many experts a batch activates: a sum over cells of what is predicted, in
+/// which an expert that is hardly ever chosen weighs little.
 std::vector<double> losses(const Rows& q, const PredictionData& data, const Requests& requests,
                            ThreadPool& pool) {
   const std::size_t experts = data.decode.experts, layers = data.decode.layers;
@@ -160,9 +162,9 @@ std::vector<double> losses(const Rows& q, const PredictionData& data, const Requ
         for (std::size_t cell = layer * experts; cell < (layer + 1) * experts; ++cell) {
           const double p = std::clamp(weight * static_cast<double>(own[cell]) / n +
                                           (1 - weight) * static_cast<double>(q.row(i)[cell]),
-                                      1e-4, 1 - 1e-4);
-          const double hits = std::min(static_cast<double>(decode[cell]), tokens);
-          loss -= hits * std::log(p) + (tokens - hits) * std::log(1 - p);
+                                      0.0, 1.0);
+          const double error = std::min(1.0, static_cast<double>(decode[cell]) / tokens) - p;
+          loss += error * error;
         }
         out[layer * kChoices + choice] += loss;
       }

@@ -144,6 +144,9 @@ TEST(DecodePolicies, WrongOptionsAreRefusedWithASentence) {
   refused("eldr-static", [](auto& c) { c.eldr.space = {}; }, "no layers");
   refused("marginal", [](auto& c) { c.marginal.predictor.mean.clear(); }, "predictor");
   refused("marginal", [](auto& c) { c.marginal.ahead_share = -1; }, "ahead_share");
+  refused("marginal", [](auto& c) { c.marginal.memory.share = 1.5; }, "memory");
+  refused("marginal", [](auto& c) { c.marginal.memory.requests = 0; }, "memory");
+  refused("marginal", [](auto& c) { c.marginal.contrast = -0.1; }, "contrast");
   refused("group", [](auto& c) { c.group.assigner = {}; }, "moesaic plan");
   refused("group", [](auto& c) { c.group.layer_rows = 1; }, "beyond the model's 1");
   refused("group", [](auto& c) { c.group.slack = -1; }, "slack");

@@ -1,5 +1,6 @@
 #include "routing/marginal.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <new>
@@ -218,8 +219,8 @@ TEST(Marginal, WithSeveralRanksOnlyTheBusiestOneCounts) {
   EXPECT_EQ(policy->admit(with(4, blue), 0ns).worker, WorkerId{0});
 }
 
-/// Against prices computed from the definition, in double, from scratch: the policy must choose a decoder
-/// whose price is the least up to the rounding of its tables.
+/// Against prices computed from the definition, in double, from scratch, memory and contrast included: the
+/// policy must choose a decoder whose price is the least up to the rounding of its tables.
 RC_GTEST_PROP(Marginal, ChoosesTheCheapestOfTheDefinition, ()) {
   Pcg32 random(*rc::gen::arbitrary<std::uint64_t>());
   const std::size_t layers = 1 + random.below(4), experts = 2 + random.below(9), cells = layers * experts;
@@ -238,19 +239,39 @@ RC_GTEST_PROP(Marginal, ChoosesTheCheapestOfTheDefinition, ()) {
   }
   struct Running {
     std::size_t worker;
-    std::vector<float> p;
+    std::vector<double> nats;
     std::int64_t kv;
   };
-  std::vector<Running> running;
-  const auto experts_of = [&](std::size_t worker, const std::vector<float>* more) {
+  std::vector<Running> running, finished;
+  std::vector<std::uint64_t> ids;  // of those running
+  const auto nats_of = [](double p) { return p < 1 ? std::min(8.0, -std::log1p(-p)) : 8.0; };
+  // Experts of a step: of the batch as it is, or (later) of as many requests of whom a share are typical.
+  const auto experts_of = [&](std::size_t worker, bool later, const std::vector<double>* more) {
+    std::vector<std::vector<double>> exponents(cells);
+    std::vector<double> typical(cells);
+    double got = 0, requests = 0;
+    std::vector<Running> all_ever = finished;
+    all_ever.insert(all_ever.end(), running.begin(), running.end());
+    std::ranges::sort(all_ever, {}, &Running::kv);  // told apart by when they came, see below
+    for (const Running& r : all_ever) {
+      if (r.worker != worker) continue;
+      got = std::min(all.memory.requests, got + 1);
+      for (std::size_t cell = 0; cell < cells; ++cell) typical[cell] += (r.nats[cell] - typical[cell]) / got;
+    }
+    std::vector<double> sum(cells);
+    for (const Running& r : running) {
+      if (r.worker != worker) continue;
+      requests += 1;
+      for (std::size_t cell = 0; cell < cells; ++cell) sum[cell] += r.nats[cell];
+    }
+    const double share = later && got > 0 ? all.memory.share : 0;
     double total = 0;
     for (std::size_t layer = 0; layer < layers; ++layer) {
       std::vector<double> on_rank(ranks);
       for (std::size_t e = 0; e < experts; ++e) {
         const std::size_t cell = layer * experts + e;
-        double idle = 1;
-        for (const Running& r : running) idle *= r.worker == worker ? 1 - static_cast<double>(r.p[cell]) : 1;
-        if (more) idle *= 1 - static_cast<double>((*more)[cell]);
+        double idle = std::exp(-((1 - share) * sum[cell] + share * requests * typical[cell]));
+        if (more) idle *= 1 - (*more)[cell];
         on_rank[ranks > 1 ? workers[worker].rank_of_expert[cell] : 0] += 1 - idle;
       }
       total += *std::max_element(on_rank.begin(), on_rank.end());
@@ -260,23 +281,59 @@ RC_GTEST_PROP(Marginal, ChoosesTheCheapestOfTheDefinition, ()) {
   for (std::uint64_t id = 0; id < 25; ++id) {
     std::vector<float> p(cells);
     for (float& value : p) value = static_cast<float>(random.uniform()) * 0.8f;
-    const std::uint32_t prompt = random.below(2000);
+    std::vector<double> told(cells), nats(cells);
+    for (std::size_t cell = 0; cell < cells; ++cell) {
+      const auto value = static_cast<double>(p[cell]), mean = static_cast<double>(all.predictor.mean[cell]);
+      told[cell] = std::clamp(value + all.contrast * (value - mean), 0.0, 1.0);
+      nats[cell] = nats_of(told[cell]);
+    }
+    const auto prompt =
+        static_cast<std::uint32_t>(100 * id + random.below(100));  // grows: the order of coming
     std::vector<double> prices;
     for (std::size_t worker = 0; worker < decoders; ++worker) {
       double requests = 0, kv = 0;
       for (const Running& r : running) {
         if (r.worker == worker) requests += 1, kv += static_cast<double>(r.kv);
       }
-      const double now = experts_of(worker, nullptr), then = experts_of(worker, &p);
-      prices.push_back(all.persistence * (now * 1e6 + requests * 1e3 + kv * 500) +
-                       ((then - now) * 1e6 + 1e3 + prompt * 500.0) * (requests + 1));
+      const double added = experts_of(worker, true, &told) - experts_of(worker, true, nullptr);
+      prices.push_back(all.persistence *
+                           (experts_of(worker, false, nullptr) * 1e6 + requests * 1e3 + kv * 500) +
+                       (added * 1e6 + 1e3 + prompt * 500.0) * (requests + 1));
     }
     const auto chosen = static_cast<std::size_t>(
         *policy->admit({.id = RequestId{id}, .prompt_tokens = prompt, .probabilities = p}, 0ns).worker);
-    // 1 % of the expert terms: the tables of routing/usage_sum.hpp.
+    // 1 % of the expert terms: the table of routing/usage_sum.hpp.
     RC_ASSERT(prices[chosen] <= *std::min_element(prices.begin(), prices.end()) * 1.01 + 1e4);
-    running.push_back({chosen, p, prompt});
+    running.push_back({chosen, nats, prompt});
+    ids.push_back(id);
+    if (random.below(3) == 0) {
+      const std::size_t leaves = random.below(static_cast<std::uint32_t>(running.size()));
+      policy->finished(RequestId{ids[leaves]}, 0ns);
+      finished.push_back(running[leaves]);
+      running.erase(running.begin() + static_cast<std::ptrdiff_t>(leaves));
+      ids.erase(ids.begin() + static_cast<std::ptrdiff_t>(leaves));
+    }
   }
+}
+
+TEST(Marginal, OfTwoBatchesAlikeTheOneThatUsedToServeTheKindIsTaken) {
+  MarginalOptions mixed = options(shape(1, 4, 2));
+  mixed.memory.share = 0.5;
+  const auto policy = make_marginal(mixed);
+  policy->worker_up({.id = WorkerId{0}}, 0ns);
+  policy->worker_up({.id = WorkerId{1}}, 0ns);
+  const auto red = uses({0, 1}), blue = uses({2, 3});
+  const WorkerId red_home = *policy->admit(with(1, red), 0ns).worker;
+  const WorkerId blue_home = *policy->admit(with(2, blue), 0ns).worker;
+  ASSERT_NE(red_home, blue_home);
+  policy->finished(RequestId{1}, 0ns);
+  policy->finished(RequestId{2}, 0ns);
+  // Both run one request of which nothing is known.
+  policy->worker_load(WorkerId{0}, {.requests = 1}, 0ns);
+  policy->worker_load(WorkerId{1}, {.requests = 1}, 0ns);
+  EXPECT_EQ(policy->admit(with(3, blue), 0ns).worker, blue_home);
+  policy->finished(RequestId{3}, 0ns);
+  EXPECT_EQ(policy->admit(with(4, red), 0ns).worker, red_home);
 }
 
 TEST(Marginal, AdmitAndFinishedAllocateNothing) {

@@ -92,6 +92,34 @@ TEST(UsageSum, OthersCountAsManyRequestsAlike) {
   EXPECT_EQ(others.active(), 0);
 }
 
+TEST(UsageSum, LaterMixesThoseHereWithTheMeanOfThoseAddedLately) {
+  UsageSum sum(identity(2), {.requests = 2, .share = 0.5});
+  EXPECT_EQ(sum.later()[0], 1);
+  const auto red = survival({0.5f, 0}), blue = survival({0, 0.5f});
+  sum.set_others(red, 3);
+  EXPECT_EQ(sum.later()[0], sum.idle()[0]) << "nothing was added: no memory";
+  sum.set_others(red, 0);
+  sum.add(red);
+  sum.add(red);
+  sum.add(blue);  // the typical request: red / 2 + blue / 2
+  sum.remove(red);
+  // Two requests, half of each is what runs (red, blue), half twice the typical one: the same here.
+  EXPECT_NEAR(sum.idle()[0], 0.5, 2e-3);
+  EXPECT_NEAR(sum.later()[0], 0.5, 2e-3);
+  sum.remove(red);
+  EXPECT_EQ(sum.idle()[0], 1) << "blue alone runs";
+  EXPECT_NEAR(sum.later()[0], std::pow(0.5, 0.25), 2e-3) << "but red is remembered";
+  EXPECT_NEAR(sum.later()[1], std::pow(0.5, 0.75), 2e-3);
+}
+
+TEST(UsageSum, WithoutAShareLaterIsNow) {
+  UsageSum sum(identity(2), {.share = 0});
+  sum.add(survival({0.5f, 0.1f}));
+  sum.add(survival({0.2f, 0.9f}));
+  EXPECT_EQ(sum.later()[0], sum.idle()[0]);
+  EXPECT_EQ(sum.later()[1], sum.idle()[1]);
+}
+
 TEST(UsageSum, IdleComesInTheOrderAskedFor) {
   UsageSum sum({2, 0, 1});
   sum.add(survival({0, 0.5f, 1}));

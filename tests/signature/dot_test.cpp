@@ -57,5 +57,61 @@ RC_GTEST_PROP(AddRowsAndBlend, EveryElementIsTheSameWhereverItStands, ()) {
   }
 }
 
+RC_GTEST_PROP(RowKernels, TheWideFormsGiveTheSameBits, ()) {
+  const RowKernels* const wide = avx2_kernels();
+  if (wide == nullptr) return;
+  const RowKernels& plain = portable_kernels();
+  const std::size_t size = 32 * (1 + *rc::gen::inRange<std::size_t>(0, 6));  // whole vectors of both
+  const auto number =
+      rc::gen::map(rc::gen::inRange(-10'000, 10'000), [](int n) { return static_cast<float>(n) / 777; });
+  const auto a = *rc::gen::container<std::vector<float>>(size, number);
+  const auto b = *rc::gen::container<std::vector<float>>(size, number);
+  const auto units = *rc::gen::container<std::vector<std::int32_t>>(size, rc::gen::inRange(0, 200'000));
+  const float scale = *number, rest = *number;
+  const auto of = [&](const RowKernels& kernels) {
+    std::array<float, kDotSums> sums{};
+    EXPECT_EQ(kernels.dot(a.data(), b.data(), size, sums), size);
+    std::vector<float> out(sums.begin(), sums.end()), row = a, rates = b;
+    EXPECT_EQ(
+        kernels.add_rows(row.data(), {a.data(), b.data(), a.data(), b.data()}, {scale, rest, 1, scale}, size),
+        size);
+    out.insert(out.end(), row.begin(), row.end());
+    EXPECT_EQ(kernels.blend(row.data(), b.data(), scale / 20, rest / 20, size), size);
+    out.insert(out.end(), row.begin(), row.end());
+    for (float& rate : rates) rate = std::abs(rate);
+    EXPECT_EQ(kernels.decay(row.data(), units.data(), 1.0f / 1024, rates.data(), 0.125f, size), size);
+    out.insert(out.end(), row.begin(), row.end());
+    return out;
+  };
+  const std::vector<float> one = of(plain), other = of(*wide);
+  RC_ASSERT(std::memcmp(one.data(), other.data(), one.size() * sizeof(float)) == 0);
+}
+
+RC_GTEST_PROP(Decay, IsTheExponentialWhereverItStands, ()) {
+  const auto size = *rc::gen::inRange<std::size_t>(1, 40);
+  const auto units = *rc::gen::container<std::vector<std::int32_t>>(size, rc::gen::inRange(0, 100'000));
+  const auto rates = *rc::gen::container<std::vector<float>>(
+      size, rc::gen::map(rc::gen::inRange(0, 1000), [](int n) { return static_cast<float>(n) / 10; }));
+  std::vector<float> whole(size);
+  decay(whole, units, 1.0f / 1024, rates, 0.25f);
+  for (std::size_t i = 0; i < size; ++i) {
+    float single = 0;
+    decay({&single, 1}, std::span(units).subspan(i, 1), 1.0f / 1024, std::span(rates).subspan(i, 1), 0.25f);
+    RC_ASSERT(single == whole[i]);
+    const double exponent = units[i] / 1024.0 + static_cast<double>(rates[i]) * 0.25;
+    if (exponent > 86) {
+      RC_ASSERT(whole[i] > 0 && whole[i] < 1e-36f);
+      continue;
+    }
+    const double error = 3e-7 + 1.2e-7 * exponent, exact = std::exp(-exponent);
+    RC_ASSERT(std::abs(static_cast<double>(whole[i]) - exact) <= error * exact);
+  }
+  float at_zero = 0;
+  const std::int32_t none = 0;
+  const float nothing = 0;
+  decay({&at_zero, 1}, {&none, 1}, 1, {&nothing, 1}, 1);
+  RC_ASSERT(at_zero == 1);
+}
+
 }  // namespace
 }  // namespace moesaic::signature
