@@ -51,6 +51,7 @@ struct MarginalOptions {
 /// Without counts or probabilities (or with some of another size than the predictor's L x E) a request is
 /// placed by load and then counts as the predictor's mean; so do requests that others sent (worker_load).
 /// admit() allocates nothing while at most reserve_requests are in flight. admit(): O(decoders L E).
+/// expected_experts() and locality are those that it prices, contrast included.
 /// Memory: 2 bytes x L x E a reserved request, 20 bytes x L x E a decoder.
 /// REQUIRES: a valid predictor; workers with several ranks give the rank of all L x E experts.
 std::unique_ptr<DecodePolicy> make_marginal(MarginalOptions options);
