@@ -84,6 +84,7 @@ class Marginal final : public DecodePolicy {
         scratch_(options_.predictor),
         fleet_(options_.reserve_requests),
         candidate_(options_.predictor.width()),
+        priced_(candidate_.size()),
         unknown_(candidate_.size()),
         ones_(candidate_.size(), 1.0f) {
     to_survival(options_.predictor.mean, unknown_);
@@ -166,7 +167,7 @@ class Marginal final : public DecodePolicy {
   }
 
  private:
-  /// Fills candidate_; false when nothing is known of the request.
+  /// Fills candidate_ and priced_; false when nothing is known of the request.
   bool predict_candidate(const Request& request) {
     const std::size_t width = candidate_.size();
     if (request.probabilities.size() == width) {
@@ -177,7 +178,8 @@ class Marginal final : public DecodePolicy {
       return false;
     }
     const auto contrast = static_cast<float>(options_.contrast);
-    signature::blend(candidate_, options_.predictor.mean.data(), -contrast, 1 + contrast);
+    std::ranges::copy(candidate_, priced_.begin());
+    signature::blend(priced_, options_.predictor.mean.data(), -contrast, 1 + contrast);
     return true;
   }
 
@@ -209,7 +211,7 @@ class Marginal final : public DecodePolicy {
   /// In picoseconds a step.
   double price(std::uint32_t slot, std::int64_t kv) {
     const Fleet::Slot& at = fleet_.slots()[slot];
-    const Experts experts = count_experts(decoders_[slot], candidate_);
+    const Experts experts = count_experts(decoders_[slot], priced_);
     added_[slot] = experts.added;
     const auto requests = static_cast<double>(at.in_flight());
     const cost::StepLoad load{.tokens = static_cast<std::int64_t>(at.in_flight()) + 1,
@@ -228,7 +230,7 @@ class Marginal final : public DecodePolicy {
   /// The mean is over decoders that were priced: counting the others would cost a decision a third more.
   /// Nothing where a decoder has several ranks: there experts are counted on the busiest alone.
   std::optional<Locality> locality(std::uint32_t chosen) {
-    const auto wanted = static_cast<double>(signature::dot(ones_, candidate_));
+    const auto wanted = static_cast<double>(signature::dot(ones_, priced_));
     if (wanted <= 0) return std::nullopt;
     Locality out;
     std::size_t priced = 0;
@@ -262,7 +264,7 @@ class Marginal final : public DecodePolicy {
   MarginalOptions options_;
   signature::PredictionScratch scratch_;
   Fleet fleet_;
-  std::vector<float> candidate_;
+  std::vector<float> candidate_, priced_;  ///< probabilities of the request; with contrast
   std::vector<Survival> unknown_;
   std::vector<float> ones_;        ///< as many as candidate_
   std::vector<Decoder> decoders_;  ///< by slot

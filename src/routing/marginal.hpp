@@ -14,10 +14,11 @@
 // candidate lives, the batch turns over and the policy itself sends fewer requests to slow decoders. Hence
 // persistence below 1; what the candidate adds stays with it. The memory makes decoders specialise and stay
 // so; with it the price is the slope of sum over decoders of requests x step time, and greed descends it.
-// Requests that differ little from the mean are many: `contrast` moves p away from the mean, so that what
-// sets a request apart decides sooner, before decoders have become alike. With several ranks a layer waits
-// for its busiest rank, so experts are counted there. Compared with clustering (ELDR) there are no centroids
-// to fit, the number of decoders is free, and what is priced is what costs time.
+// A place taken by one request is not there for another: `contrast` moves the candidate's p, in the price
+// alone, away from the mean request, so that it pays for what it adds beyond what others would add there, and
+// what sets it apart decides before decoders have become alike. With several ranks a layer waits for its
+// busiest rank, so experts are counted there. Compared with clustering (ELDR) there are no centroids to fit,
+// the number of decoders is free, and what is priced is what costs time.
 #pragma once
 
 #include <cstddef>
@@ -38,8 +39,8 @@ struct MarginalOptions {
   double persistence = 0.9;
   /// Of what a decoder got lately. share 0: only the batch that runs now counts.
   UsageMemory memory{};
-  /// p + contrast x (p - mean), taken to [0, 1], stands for p. 0: p itself.
-  double contrast = 0.6;
+  /// A candidate is priced as p + contrast x (p - mean), taken to [0, 1]; once placed it counts as p.
+  double contrast = 0.5;
   /// A decoder is passed over while it runs more than ahead_share x mean + ahead_requests requests more than
   /// the least loaded one: long queues cost the last percentiles more than experts save.
   double ahead_share = 0.5;
@@ -51,7 +52,7 @@ struct MarginalOptions {
 /// Without counts or probabilities (or with some of another size than the predictor's L x E) a request is
 /// placed by load and then counts as the predictor's mean; so do requests that others sent (worker_load).
 /// admit() allocates nothing while at most reserve_requests are in flight. admit(): O(decoders L E).
-/// expected_experts() and locality are those that it prices, contrast included.
+/// Decision::locality is of what it prices: with contrast, in the batch expected later.
 /// Memory: 2 bytes x L x E a reserved request, 20 bytes x L x E a decoder.
 /// REQUIRES: a valid predictor; workers with several ranks give the rank of all L x E experts.
 std::unique_ptr<DecodePolicy> make_marginal(MarginalOptions options);

@@ -99,7 +99,7 @@ TEST(ExpertLoad, APlaceThatGoesDownKeepsItsRequestsUntilTheyEnd) {
 TEST(ExpertLoad, SaysOfAPolicyThatKeepsExpertsWhatThePolicyItselfSays) {
   routing::MarginalOptions options{.predictor = believing()};
   options.step.per_expert = cost::Picoseconds(1'000'000);
-  // As the policy prices by default it tells of the batch expected later and of probabilities with contrast.
+  // By default it tells of the batch expected later, and with contrast.
   options.memory.share = 0;
   options.contrast = 0;
   const auto policy = routing::make_marginal(options);

@@ -206,7 +206,9 @@ TEST(Marginal, WithSeveralRanksOnlyTheBusiestOneCounts) {
   // Experts 0, 1 on rank 0 and 2, 3 on rank 1 of worker 0; 0, 2 and 1, 3 on worker 1. A request that uses 0
   // and 1 runs on each. One more that uses 2 and 3 adds nothing to the busiest rank of worker 0, where the
   // other rank was idle; on worker 1 every rank reads one expert more.
-  const auto policy = make_marginal(options(shape(1, 4, 2)));
+  MarginalOptions plain = options(shape(1, 4, 2));
+  plain.contrast = 0;
+  const auto policy = make_marginal(plain);
   policy->worker_up({.id = WorkerId{0}, .ranks = 2, .rank_of_expert = {0, 0, 1, 1}}, 0ns);
   policy->worker_up({.id = WorkerId{1}, .ranks = 2, .rank_of_expert = {0, 1, 0, 1}}, 0ns);
   const auto red = uses({0, 1}), blue = uses({2, 3});
@@ -285,7 +287,7 @@ RC_GTEST_PROP(Marginal, ChoosesTheCheapestOfTheDefinition, ()) {
     for (std::size_t cell = 0; cell < cells; ++cell) {
       const auto value = static_cast<double>(p[cell]), mean = static_cast<double>(all.predictor.mean[cell]);
       told[cell] = std::clamp(value + all.contrast * (value - mean), 0.0, 1.0);
-      nats[cell] = nats_of(told[cell]);
+      nats[cell] = nats_of(value);
     }
     const auto prompt =
         static_cast<std::uint32_t>(100 * id + random.below(100));  // grows: the order of coming
