@@ -248,7 +248,7 @@ std::string usage_chunk(const Ask& ask) {
   return json.dump();
 }
 
-std::string whole_answer(const Ask& ask, Json::Object extra, Json::Object of_choices) {
+std::string whole_answer(const Ask& ask, Json::Object extra, const Json::Object& of_choices) {
   const bool chat = ask.route == Route::kChat;
   Json json = head_of(ask, chat ? "chat.completion" : "text_completion");
   for (std::uint32_t choice = 0; choice < ask.choices; ++choice) {

@@ -49,7 +49,7 @@ std::string stream_chunk(const Ask& ask, std::uint32_t choice, std::uint32_t fro
                          bool first, bool last);
 std::string usage_chunk(const Ask& ask);
 /// A whole answer; `extra` members are added to it, `of_choices` to each choice.
-std::string whole_answer(const Ask& ask, Json::Object extra = {}, Json::Object of_choices = {});
+std::string whole_answer(const Ask& ask, Json::Object extra = {}, const Json::Object& of_choices = {});
 /// {"error": {...}} as engines answer.
 std::string error_answer(int status, std::string_view message);
 

@@ -105,7 +105,7 @@ Task<void> Worker::answer_prefill(Turn& turn) {
     of_choices["prompt_token_ids"] = Json(ask.prompt_ids);
     turn.ask.max_tokens = 1;  // the rest is the decoder's
   }
-  const std::string answer = whole_answer(ask, std::move(extra), std::move(of_choices));
+  const std::string answer = whole_answer(ask, std::move(extra), of_choices);
   const bool sent = co_await turn.exchange.respond(200, json_headers(), answer);
   ++(sent ? stats_.finished : stats_.aborted);
 }

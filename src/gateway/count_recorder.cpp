@@ -33,6 +33,7 @@ CountRecorder::CountRecorder(io::FileSystem& files, const RecordOptions& options
       store_requests_(options.store_requests),
       shape_(std::move(shape)) {}
 
+// NOLINTNEXTLINE(bugprone-exception-escape): out of memory alone, and then the program ends
 CountRecorder::~CountRecorder() { static_cast<void>(close()); }
 
 Status CountRecorder::add(const std::string& id, std::int64_t arrival_ns, const Usage& prefill) {
@@ -74,7 +75,7 @@ Status CountRecorder::write(std::uint64_t requests) {
 Status CountRecorder::close() {
   const std::uint64_t requests = rows_.size();
   if (requests == 0) return {};
-  const Status written = write(requests);
+  Status written = write(requests);
   rows_.clear();
   counts_.clear();
   ledger_ = {};

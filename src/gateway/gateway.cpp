@@ -26,6 +26,7 @@ Gateway::Gateway(net::Loop& loop, io::FileSystem& files, Config config, PolicyMa
       helper_(std::make_unique<Helper>()),
       admin_(std::make_unique<Admin>(*this)) {}
 
+// NOLINTNEXTLINE(bugprone-exception-escape): out of memory alone, and the program ends anyway
 Gateway::~Gateway() {
   // What it runs uses the rest. A recording is worth a moment; a refit that has not begun has nobody to
   // serve.

@@ -17,7 +17,7 @@ using boost::system::error_code;
 std::string_view view(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
 /// Memory for a body whose length is told, before it has come; and behind it, for a JSON parser's padding.
-constexpr std::uint64_t kReserved = 64 * 1024;
+constexpr std::uint64_t kReserved = std::uint64_t{64} * 1024;
 constexpr std::size_t kSpare = 64;
 
 /// What the parsers of requests and of responses collect.

@@ -129,6 +129,7 @@ HttpServer::HttpServer(Loop& loop, Listener listener, const ServerLimits& limits
   shared_->handler = std::move(handler);
   shared_->error_body = std::move(error_body);
 }
+// NOLINTNEXTLINE(bugprone-exception-escape): out of memory alone, and then the program ends
 HttpServer::~HttpServer() { shut(); }
 
 void HttpServer::start() { shared_->loop.spawn(accept_loop(shared_)); }

@@ -77,11 +77,12 @@ class Copies {
       remove(expert, own);
       return add(leaver, own);
     }
-    for (std::uint16_t to = 0; to < parts_; ++to) {
-      if (to != part && room_[to] > 0) return add(leaver, to);
+    for (std::size_t to = 0; to < parts_; ++to) {
+      if (to != part && room_[to] > 0) return add(leaver, static_cast<std::uint16_t>(to));
     }
-    for (std::uint16_t to = 0; to < parts_; ++to) {
-      if (to != part && drop_spare(to)) return add(leaver, to);
+    for (std::size_t to = 0; to < parts_; ++to) {
+      if (to != part && drop_spare(static_cast<std::uint16_t>(to)))
+        return add(leaver, static_cast<std::uint16_t>(to));
     }
     MOESAIC_CHECK(false);  // pins that can be met leave a slot for every other expert
   }

@@ -29,7 +29,7 @@ class CommShare final : public placement::LayerShare {
         MOESAIC_TRY(body(*row));
       }
     };
-    const Status planned =
+    Status planned =
         pool != nullptr ? pool->try_parallel_for(pool->threads(), until_none_is_left) : until_none_is_left(0);
     mine_ = deal.mine();
     MOESAIC_TRY(deal.finish());
