@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything the default suite leaves out. Every step is run whatever the others say; the failed ones are named at
 # the end, exit 1. On 2 cores it takes hours: name steps to run those alone.
-#   scripts/nightly.sh [STEP...]     STEP: suite slow memory clang tsan tidy fuzz gateway
+#   scripts/nightly.sh [STEP...]     STEP: suite slow memory clang tsan asan tidy fuzz gateway
 # MOESAIC_FUZZ_SECONDS (60) a fuzz target. Tests that skip are listed by ctest at the end of their step.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -42,6 +42,12 @@ step_tsan() { # thread sanitizer
   cmake --preset tsan >/dev/null
   cmake --build --preset tsan
   ctest --preset tsan
+}
+
+step_asan() { # address and undefined-behaviour sanitizer, all modules (.ci/run has the parsers')
+  cmake --preset asan >/dev/null
+  cmake --build --preset asan
+  ctest --test-dir build/asan --label-exclude 'slow|browser' --output-on-failure --no-tests=error -j "$(nproc)"
 }
 
 step_tidy() { # clang-tidy
@@ -88,7 +94,7 @@ if [ $# -eq 1 ]; then
   exit
 fi
 
-[ $# -gt 0 ] || set -- suite slow memory clang tsan tidy fuzz gateway
+[ $# -gt 0 ] || set -- suite slow memory clang tsan asan tidy fuzz gateway
 failed=()
 for step in "$@"; do
   echo "== $step"
