@@ -74,23 +74,23 @@ void to_survival(std::span<const float> probabilities, std::span<Survival> out) 
   MOESAIC_CHECK(probabilities.size() == out.size());
   const auto& table = survival_table();
   constexpr float kTop = kSteps - 1;
-  constexpr std::size_t kLanes = 4;
-  typedef float Floats __attribute__((vector_size(16)));
-  typedef std::int32_t Ints __attribute__((vector_size(16)));
+  constexpr std::size_t kFour = 4;
+  typedef float FourFloats __attribute__((vector_size(16)));
+  typedef std::int32_t FourInts __attribute__((vector_size(16)));
   const auto step = [&](float p) {
     const float bounded = p > 0 ? (p < 1 ? p : 1.0f) : 0.0f;  // NaN compares false: 0
     return static_cast<std::size_t>(
         bounded * kTop + 0.5f);  // NOLINT(bugprone-incorrect-roundings): >= 0, and lround is a call
   };
-  const std::size_t whole = out.size() / kLanes * kLanes;
-  for (std::size_t i = 0; i < whole; i += kLanes) {
-    Floats p;
+  const std::size_t whole = out.size() / kFour * kFour;
+  for (std::size_t i = 0; i < whole; i += kFour) {
+    FourFloats p;
     std::memcpy(&p, probabilities.data() + i, sizeof p);
-    const Floats zero = {}, one = zero + 1.0f;
+    const FourFloats zero = {}, one = zero + 1.0f;
     p = p > zero ? p : zero;
     p = p < one ? p : one;
-    const Ints steps = __builtin_convertvector(p * kTop + 0.5f, Ints);
-    for (std::size_t lane = 0; lane < kLanes; ++lane)
+    const FourInts steps = __builtin_convertvector(p * kTop + 0.5f, FourInts);
+    for (std::size_t lane = 0; lane < kFour; ++lane)
       out[i + lane] = table[static_cast<std::uint32_t>(steps[lane])];
   }
   for (std::size_t i = whole; i < out.size(); ++i) out[i] = table[step(probabilities[i])];
