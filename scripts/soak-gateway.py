@@ -162,6 +162,7 @@ class Soak:
                     finished[entry["request_id"]] += 1
                     if entry["tokens"] != TOKENS:
                         wrong.append(f"{entry['request_id']}: {entry['tokens']} tokens made")
+        unlogged = []
         kind_of = {"finished": {"whole", "refused"}, "broken": {"broken with notice"}}
         for name, got in self.got.items():
             if logged[name] != 1:
@@ -170,8 +171,12 @@ class Soak:
                 wrong.append(f"{name}: the client got {got}, the gateway says {outcome[name]}")
             if begun[name] > 1:
                 wrong.append(f"{name}: decoded {begun[name]} times")
-            if got == "whole" and (begun[name], finished[name]) != (1, 1):
+            if got == "whole" and (begun[name], finished[name]) == (1, 0):
+                unlogged.append(name)  # an engine killed between its last byte and its line in the log
+            elif got == "whole" and (begun[name], finished[name]) != (1, 1):
                 wrong.append(f"{name}: whole, but begun {begun[name]} and finished {finished[name]} times")
+        if len(unlogged) > self.kills:
+            wrong.append(f"{len(unlogged)} requests whole, but not finished by an engine's log, at {self.kills} kills")
         for name in logged.keys() | begun.keys():
             if name.startswith("soak-") and name not in self.got:
                 wrong.append(f"{name}: nobody sent it")

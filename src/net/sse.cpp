@@ -26,8 +26,8 @@ std::size_t SseSplitter::feed(std::string_view piece) {
     const char c = piece[i];
     if (c == '\n' && after_cr_) {  // the second half of CR LF belongs to the line before
       after_cr_ = false;
-      if (whole == i) ++whole;
       ++i;
+      if (ended_by_cr_) whole = i;
       continue;
     }
     after_cr_ = false;
@@ -35,6 +35,7 @@ std::size_t SseSplitter::feed(std::string_view piece) {
       const bool empty = line_.empty();
       end_line();
       after_cr_ = c == '\r';
+      ended_by_cr_ = empty;
       ++i;
       if (empty) whole = i;
       continue;

@@ -23,7 +23,7 @@ class SseSplitter {
   void end_line();
 
   std::string line_;  ///< the beginning of the current line, as far as it is needed
-  bool after_cr_ = false, event_has_lines_ = false, saw_done_ = false;
+  bool after_cr_ = false, ended_by_cr_ = false, event_has_lines_ = false, saw_done_ = false;
   std::size_t events_ = 0;
 };
 

@@ -226,7 +226,9 @@ Result<ClusterFile> read_cluster_file(io::FileSystem& files, const std::string& 
   MOESAIC_ASSIGN(out.one_in, node.count_or("simulate_one_in", out.one_in, 2, 100));
   MOESAIC_ASSIGN(out.split_seed, node.count_or("split_seed", 0, 0, 1'000'000));
   MOESAIC_ASSIGN(const std::string from, node.text_or("predict_from", "prefill"));
-  MOESAIC_ASSIGN(out.predict_from, parse_predict_from(from));
+  auto predict_from = parse_predict_from(from);
+  if (!predict_from) return bad_input(fmt::format("{}: {}", path, predict_from.error().message));
+  out.predict_from = *predict_from;
   Cluster& cluster = out.cluster;
   MOESAIC_ASSIGN(const ConfigNode* prefill, node.at("prefill"));
   MOESAIC_ASSIGN(cluster.prefill, read_prefill(*prefill));

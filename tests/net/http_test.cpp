@@ -345,6 +345,15 @@ TEST(Sse, WholeEventsAreFoundAtEveryCut) {
   }
 }
 
+TEST(Sse, ALineFeedCutFromItsReturnEndsAnEventOnlyWhereTheReturnDid) {
+  SseSplitter splitter;
+  EXPECT_EQ(splitter.feed("data: a\r"), 0u);
+  EXPECT_EQ(splitter.feed("\ndata: b"), 0u) << "a line has ended, its event has not";
+  EXPECT_EQ(splitter.feed("\r\n\r"), 3u);
+  EXPECT_EQ(splitter.feed("\n"), 1u);
+  EXPECT_EQ(splitter.events(), 1u);
+}
+
 TEST(Sse, AnEventThatIsNotWholeIsKeptBack) {
   SseSplitter splitter;
   EXPECT_EQ(splitter.feed("data: a\n\ndata: b\n"), 9u);
