@@ -220,14 +220,18 @@ Result<ClusterFile> read_cluster_file(io::FileSystem& files, const std::string& 
   MOESAIC_ASSIGN(const std::string trace, node.text("trace"));
   out.trace = beside(path, trace);
   MOESAIC_ASSIGN(const std::string model_name, node.text("model"));
-  MOESAIC_ASSIGN(
-      const cost::ModelPreset model,
-      cost::named_model(files, cost::is_model_file(model_name) ? beside(path, model_name) : model_name));
+  const auto in_file = [&](Error error) {
+    error.message = fmt::format("{}: {}", path, error.message);
+    return tl::unexpected(std::move(error));
+  };
+  const auto model =
+      cost::named_model(files, cost::is_model_file(model_name) ? beside(path, model_name) : model_name);
+  if (!model) return in_file(model.error());
   MOESAIC_ASSIGN(out.one_in, node.count_or("simulate_one_in", out.one_in, 2, 100));
   MOESAIC_ASSIGN(out.split_seed, node.count_or("split_seed", 0, 0, 1'000'000));
   MOESAIC_ASSIGN(const std::string from, node.text_or("predict_from", "prefill"));
-  auto predict_from = parse_predict_from(from);
-  if (!predict_from) return bad_input(fmt::format("{}: {}", path, predict_from.error().message));
+  const auto predict_from = parse_predict_from(from);
+  if (!predict_from) return in_file(predict_from.error());
   out.predict_from = *predict_from;
   Cluster& cluster = out.cluster;
   MOESAIC_ASSIGN(const ConfigNode* prefill, node.at("prefill"));
@@ -236,7 +240,7 @@ Result<ClusterFile> read_cluster_file(io::FileSystem& files, const std::string& 
     MOESAIC_ASSIGN(cluster.transfer, read_transfer(*transfer));
   }
   MOESAIC_ASSIGN(const ConfigNode* decode, node.at("decode"));
-  MOESAIC_ASSIGN(cluster.decode, read_decode(files, path, *decode, model));
+  MOESAIC_ASSIGN(cluster.decode, read_decode(files, path, *decode, *model));
   if (const ConfigNode* arrivals = node.find("arrivals")) {
     MOESAIC_ASSIGN(cluster.arrivals, read_arrivals(files, path, *arrivals));
   }
