@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "artifact/assigner_json.hpp"
 #include "artifact/fields.hpp"
@@ -15,7 +14,6 @@ namespace moesaic::artifact {
 namespace {
 
 constexpr Label kLabels[] = {Label::kHeuristic, Label::kProven, Label::kTimeLimited};
-constexpr std::uint64_t kAnySeed = std::numeric_limits<std::uint64_t>::max();
 
 std::string_view name(Attention attention) { return attention == Attention::kDataParallel ? "dp" : "tp"; }
 

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <limits>
 
 #include "core/limits.hpp"
 
@@ -54,7 +53,6 @@ ModelShape read_shape(Fields& parent, std::string_view key) {
 }
 
 PlanSource read_source(Fields& parent, std::string_view key) {
-  constexpr std::uint64_t kAnySeed = std::numeric_limits<std::uint64_t>::max();
   const Json json = parent.object(key);
   Fields fields(json, parent.where(), parent.path_of(key));
   PlanSource source{.trace_digest = fields.text("trace_digest"),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
@@ -12,6 +13,9 @@
 #include "core/selection.hpp"
 
 namespace moesaic::artifact {
+
+/// The largest seed a file may hold.
+inline constexpr std::uint64_t kAnySeed = std::numeric_limits<std::uint64_t>::max();
 
 /// The traffic that a plan or router was made from.
 struct PlanSource {

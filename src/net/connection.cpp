@@ -105,7 +105,7 @@ void Connection::Impl::ready(std::uint32_t events) {
   }
 }
 
-bool Connection::Impl::receive() {
+void Connection::Impl::make_room() {
   if (begin > 0) {
     std::copy(buffer.begin() + static_cast<std::ptrdiff_t>(begin),
               buffer.begin() + static_cast<std::ptrdiff_t>(end), buffer.begin());
@@ -113,6 +113,10 @@ bool Connection::Impl::receive() {
     begin = 0;
   }
   if (buffer.size() < end + read_size) buffer.resize(end + read_size);
+}
+
+bool Connection::Impl::receive() {
+  make_room();
   ssize_t got = -1;
   do {
     got = ::recv(descriptor, buffer.data() + end, read_size, 0);
@@ -170,13 +174,7 @@ bool Connection::Impl::send_some() {
 
 void Connection::Impl::start_read() {
   if (reading || broken != Broken::kNot) return;
-  if (begin > 0) {
-    std::copy(buffer.begin() + static_cast<std::ptrdiff_t>(begin),
-              buffer.begin() + static_cast<std::ptrdiff_t>(end), buffer.begin());
-    end -= begin;
-    begin = 0;
-  }
-  if (buffer.size() < end + read_size) buffer.resize(end + read_size);
+  make_room();
   reading = true;
   tls->async_read_some(asio::buffer(buffer.data() + end, read_size),
                        [self = shared_from_this()](const error_code& error, std::size_t bytes) {

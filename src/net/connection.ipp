@@ -46,6 +46,8 @@ struct Connection::Impl final : Poller::Watcher, std::enable_shared_from_this<Co
   /// True: there is no TLS, and the socket is ours, if it is open.
   bool is_plain();
   void ready(std::uint32_t events) override;
+  /// For a read behind what has come already.
+  void make_room();
   /// Reads what is there; true when something came or the connection broke.
   bool receive();
   /// Reads on for whoever waits for input.

@@ -58,13 +58,21 @@ TEST(Parts, SayWhenWindowsCannotBeOfTime) {
   EXPECT_NE(many.error().message.find("use fewer windows"), std::string::npos) << many.error().message;
 }
 
-TEST(Robust, TheWorstPartIsServedBetterThanByAPlanForAll) {
+/// The small store split, its requests parted by domain.
+class Robust : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(split);
+    ASSERT_TRUE(parts);
+  }
+
   const Store store;
-  ThreadPool pool(1);
-  const auto split = store.split(pool);
-  ASSERT_TRUE(split);
-  const auto parts = parts_of(*split, {.by_domain = true});
-  ASSERT_TRUE(parts);
+  ThreadPool pool{1};
+  const Result<Split> split = store.split(pool);
+  const Result<Parts> parts = parts_of(*split, {.by_domain = true});
+};
+
+TEST_F(Robust, TheWorstPartIsServedBetterThanByAPlanForAll) {
   ASSERT_EQ(parts->size(), 2u);
   const auto plan = robust_plan(*split, *parts, Store::place(), {}, {}, pool);
   ASSERT_TRUE(plan) << plan.error().message;
@@ -78,13 +86,7 @@ TEST(Robust, TheWorstPartIsServedBetterThanByAPlanForAll) {
   EXPECT_EQ(again->weights, plan->weights);
 }
 
-TEST(Robust, TheMeanFollowsTheWeights) {
-  const Store store;
-  ThreadPool pool(1);
-  const auto split = store.split(pool);
-  ASSERT_TRUE(split);
-  const auto parts = parts_of(*split, {.by_domain = true});
-  ASSERT_TRUE(parts);
+TEST_F(Robust, TheMeanFollowsTheWeights) {
   const auto rare = static_cast<std::size_t>(std::ranges::find(parts->names, "rare") - parts->names.begin());
   const auto copies = [&](double weight) {
     RobustOptions options{.goal = RobustGoal::kMean, .weights = {1, 1}};
@@ -97,13 +99,7 @@ TEST(Robust, TheMeanFollowsTheWeights) {
   EXPECT_LT(copies(50), copies(0.02));
 }
 
-TEST(Robust, RefusesWeightsThatDoNotFitAndAlgorithmsThatDoNotWeigh) {
-  const Store store;
-  ThreadPool pool(1);
-  const auto split = store.split(pool);
-  ASSERT_TRUE(split);
-  const auto parts = parts_of(*split, {.by_domain = true});
-  ASSERT_TRUE(parts);
+TEST_F(Robust, RefusesWeightsThatDoNotFitAndAlgorithmsThatDoNotWeigh) {
   const auto says = [&](const RobustOptions& robust, const std::string& algorithm, const char* part) {
     PlaceOptions place = Store::place();
     place.algorithm = algorithm;
@@ -116,7 +112,7 @@ TEST(Robust, RefusesWeightsThatDoNotFitAndAlgorithmsThatDoNotWeigh) {
   says({}, "eplb", "--algorithm eplb cannot weigh");
 }
 
-TEST(Robust, APartCostsItsCopiesAndTheRowsAboveTheLimit) {
+TEST_F(Robust, APartCostsItsCopiesAndTheRowsAboveTheLimit) {
   evaluate::Score score;
   score.dedup.node_copies_per_token_layer = 1.5;
   score.per_expert.node_copies_per_token_layer = 2.5;
