@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "artifact/assigner_json.hpp"
 #include "artifact/fields.hpp"

@@ -1,4 +1,5 @@
 #include "artifact/sections.hpp"
+#include <limits>
 
 #include <fmt/format.h>
 
