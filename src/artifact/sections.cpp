@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-
 #include "core/limits.hpp"
 
 namespace moesaic::artifact {
