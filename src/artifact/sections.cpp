@@ -1,7 +1,8 @@
 #include "artifact/sections.hpp"
-#include <limits>
 
 #include <fmt/format.h>
+
+#include <limits>
 
 #include "core/limits.hpp"
 
