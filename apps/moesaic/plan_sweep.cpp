@@ -177,7 +177,7 @@ report::Page page_of(const std::vector<Priced>& points, const std::string& trace
           std::pair("Modelled step, one copy a row", &Priced::per_expert_step_ms)}) {
       price.items.emplace_back(by_slots(
           points, title, {}, {.name = "step", .unit = "ms"},
-          [member = member](const Priced& p) { return p.*member; }, false));
+          [of = member](const Priced& p) { return p.*of; }, false));
     }
   }
   report::Section all{.title = "All plans", .paragraphs = {}};
