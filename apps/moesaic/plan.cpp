@@ -269,6 +269,13 @@ Status run(Context& context, const Options& options) {
   if (options.robust.on() && options.common.optimizes_time()) {
     return bad_input("--robust: weighs copies of parts of the traffic; --optimize time cannot be with it.");
   }
+  if (options.common.mean_imbalance > 0 &&
+      (options.robust.on() || options.common.optimizes_time() || !options.change.from.empty())) {
+    return bad_input(
+        "--mean-imbalance: not with --robust, --optimize time or --from, which keep a limit in each layer; "
+        "use "
+        "--max-imbalance.");
+  }
   if (options.sweep.on) {
     return run_sweep(context, options.sweep, options.common,
                      options.algorithm.empty() ? "moesaic" : options.algorithm, options.trace,

@@ -49,7 +49,15 @@ void PlanOptions::add_planning(CLI::App& command) {
                   "Expert groups of the router (EPLB's hierarchical policy)")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  command.add_option("--max-imbalance", max_imbalance, "Most max/mean of rows, per layer, on nodes and GPUs");
+  auto* const of_layer = command.add_option("--max-imbalance", max_imbalance,
+                                            "Most max/mean of rows, per layer, on nodes and GPUs");
+  command
+      .add_option(
+          "--mean-imbalance", mean_imbalance,
+          "Most max/mean of rows on nodes, mean over layers, as unseen requests find it (moesaic without "
+          "replicas)")
+      ->check(CLI::Range(1.0, 1e6))
+      ->excludes(of_layer);
   command
       .add_option(
           "--optimize", optimize,
@@ -144,6 +152,7 @@ Result<planning::PlaceOptions> place_options(const PlanOptions& options, const R
       .effort = options.effort,
       .expert_groups = options.expert_groups,
       .max_imbalance = options.max_imbalance,
+      .mean_imbalance = options.mean_imbalance,
       .pins = resolved.pins,
       .per_expert = options.counts_rows()};
 }

@@ -33,6 +33,7 @@ struct PlanOptions {
   std::size_t step_tokens = 8, expert_groups = 1, threads = 0;
   std::uint64_t seed = 0, effort = 1;
   double max_imbalance = 0;
+  double mean_imbalance = 0;
   std::string optimize = "dedup";
   std::vector<std::string> domains, score_domains, pins;
   std::vector<std::uint32_t> missing_gpus;

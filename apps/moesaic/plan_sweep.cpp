@@ -176,8 +176,8 @@ report::Page page_of(const std::vector<Priced>& points, const std::string& trace
          {std::pair("Modelled step, one copy a node", &Priced::dedup_step_ms),
           std::pair("Modelled step, one copy a row", &Priced::per_expert_step_ms)}) {
       price.items.emplace_back(by_slots(
-          points, title, {}, {.name = "step", .unit = "ms"},
-          [of = member](const Priced& p) { return p.*of; }, false));
+          points, title, {}, {.name = "step", .unit = "ms"}, [of = member](const Priced& p) { return p.*of; },
+          false));
     }
   }
   report::Section all{.title = "All plans", .paragraphs = {}};
@@ -224,10 +224,11 @@ void SweepOptions::add(CLI::App& command) {
 
 Status run_sweep(Context& context, const SweepOptions& sweep, const PlanOptions& options,
                  const std::string& algorithm, const std::string& path, const SweepFiles& write) {
-  if (options.slots_per_gpu || options.extra_slots || options.memory_gib || options.max_imbalance > 0) {
+  if (options.slots_per_gpu || options.extra_slots || options.memory_gib || options.max_imbalance > 0 ||
+      options.mean_imbalance > 0) {
     return bad_input(
         "--sweep: tries its own slots and limits; give --sweep-slots and --sweep-imbalance instead of "
-        "--slots-per-gpu, --extra-slots, --memory-gib and --max-imbalance.");
+        "--slots-per-gpu, --extra-slots, --memory-gib, --max-imbalance and --mean-imbalance.");
   }
   if (options.optimizes_time()) {
     return bad_input(

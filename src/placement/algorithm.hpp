@@ -70,6 +70,10 @@ struct Problem {
   std::uint64_t seed = 0;
   std::size_t expert_groups = 1;  ///< G of DeepSeek's group-limited routing (EPLB's hierarchical policy)
   double max_imbalance = 0;       ///< --max-imbalance, per layer on nodes and GPUs; 0 = no limit
+  /// --mean-imbalance: that of nodes, mean over layers, as unseen requests will find it (unseen_loads.hpp); 0
+  /// = what the algorithm takes. REQUIRES, where given: shares_imbalance(), max_imbalance 0, two nodes or
+  /// more, no replicas, pins or running placement.
+  double mean_imbalance = 0;
   bool per_expert = false;   ///< copies are counted per row (low-latency kernels), else per distinct node
   std::uint64_t effort = 1;  ///< work units, multiplies an algorithm's search
   /// The running placement, for algorithms that change one (swift, vllm-eplb; moesaic without replicas
@@ -100,6 +104,8 @@ class Algorithm {
   virtual bool needs_tokens() const = 0;
   /// Whether it honours LayerDemand::weights.
   virtual bool weighs_tokens() const { return false; }
+  /// Whether it honours Problem::mean_imbalance.
+  virtual bool shares_imbalance() const { return false; }
   /// Whether it honours Problem::pins.
   virtual bool keeps_pins() const { return false; }
   /// REQUIRES: slots_per_gpu x GPUs >= E; needs_tokens() implies demand.has_tokens().

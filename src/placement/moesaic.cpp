@@ -24,6 +24,7 @@ class Moesaic final : public Algorithm {
   bool needs_tokens() const override { return true; }
   bool keeps_pins() const override { return true; }
   bool weighs_tokens() const override { return true; }
+  bool shares_imbalance() const override { return true; }
 
   Result<Solution> place(const Problem& problem) const override {
     if (problem.from != nullptr) MOESAIC_TRY(running_placement(problem));
@@ -80,8 +81,8 @@ class Moesaic final : public Algorithm {
     for (const std::int64_t of_layer : std::span(figures).subspan(2 * points)) {
       evenest += static_cast<double>(of_layer) / kUnit / static_cast<double>(layers);
     }
-    const std::vector<std::size_t> chosen =
-        share_budget(std::span(figures).first(points), imbalance, kImbalanceBudget * evenest);
+    const double budget = problem.mean_imbalance > 0 ? problem.mean_imbalance : kImbalanceBudget * evenest;
+    const std::vector<std::size_t> chosen = share_budget(std::span(figures).first(points), imbalance, budget);
     // The next pass may have other layers on this rank.
     const std::size_t experts = problem.demand.shape().experts;
     std::vector<std::int64_t> told(layers * experts);

@@ -66,7 +66,12 @@ class LayerPlan {
     const std::int64_t evenest = largest_load(loads_, starts[0], topology_.nodes);
     const UnseenLoads unseen(tokens, experts_);
     LayerFront front{.evenest = unseen.imbalance(starts[0], topology_.nodes)};
-    const PartitionFront met = walk_front(table, loads_, evenest, kFrontLimits, std::move(starts));
+    std::vector<double> limits(std::begin(kFrontLimits), std::end(kFrontLimits));
+    const double wanted = problem_.mean_imbalance / front.evenest;  // a layer may take more, or less
+    for (const double share : {0.5, 1.0, 1.5}) {
+      if (const double limit = 1 + share * (wanted - 1); limit > limits.back()) limits.push_back(limit);
+    }
+    const PartitionFront met = walk_front(table, loads_, evenest, limits, std::move(starts));
     for (std::size_t s = 0; s < PartitionFront::kSteps; ++s) {
       const PartitionFront::Point& point = met.step(s);
       const bool any = !point.part_of_item.empty();

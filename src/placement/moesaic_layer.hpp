@@ -23,9 +23,9 @@ struct RowCopies {
   std::int64_t found = 0, bound = 0;
 };
 
-/// Without a limit from the user, replicas or a running placement, the layers share one: the mean imbalance
-/// of nodes, as unseen requests will see it (unseen_loads.hpp), is at most this much above that of the most
-/// even assignments.
+/// Without a limit a layer from the user, replicas or a running placement, the layers share one: the mean
+/// imbalance of nodes, as unseen requests will see it (unseen_loads.hpp), is at most this much above that of
+/// the most even assignments, or what the user says (Problem::mean_imbalance).
 inline constexpr double kImbalanceBudget = 1.05;
 bool shares_budget(const Problem& problem);
 

@@ -12,7 +12,7 @@ namespace moesaic::placement {
 
 class PartitionFront {
  public:
-  static constexpr std::size_t kSteps = 50;
+  static constexpr std::size_t kSteps = 100;
   static constexpr double kStep =
       0.01;  ///< of imbalance: heaviest part over that of the most even assignment
 

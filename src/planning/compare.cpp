@@ -39,6 +39,23 @@ Result<double> imbalance_of(const Split& split, const Placement& placement,
   return std::max(scores[0].node_max_over_mean, scores[0].gpu_max_over_mean);
 }
 
+/// The peer's imbalance as the entry's limit: the mean over layers of its nodes, where the algorithm shares
+/// one over layers; else the larger of its node and GPU figures, in every layer.
+Status limit_as(const Split& split, const Entry& entry, const Placement& peer,
+                const evaluate::ScoreOptions& score, PlaceOptions& options, ThreadPool& pool) {
+  MOESAIC_ASSIGN(const placement::Algorithm* const algorithm, placement::find_algorithm(entry.algorithm));
+  const ModelShape& shape = split.planned().source().shape();
+  const bool replicas = peer.slots_per_gpu() * peer.topology().gpus() > shape.experts;
+  if (algorithm->shares_imbalance() && !replicas && peer.topology().nodes > 1 && options.pins.empty() &&
+      options.from == nullptr) {
+    options.max_imbalance = 0;
+    MOESAIC_ASSIGN(options.mean_imbalance, unseen_imbalance(split, peer, pool));
+  } else {
+    MOESAIC_ASSIGN(options.max_imbalance, imbalance_of(split, peer, score, pool));
+  }
+  return {};
+}
+
 Result<std::vector<Entry>> entries_of(const std::vector<std::string>& algorithms) {
   std::vector<Entry> entries;
   for (const std::string& algorithm : algorithms) {
@@ -56,17 +73,22 @@ Result<std::vector<NamedScore>> compare_on(const Split& split, const std::vector
   std::vector<Placement> placements;
   std::vector<std::size_t> count;
   std::map<std::string, Placement, std::less<>> plain;  // of the first seed, without a limit of another's
-  const auto place_plain = [&](const std::string& algorithm) -> Result<const Placement*> {
-    if (const auto found = plain.find(algorithm); found != plain.end()) return &found->second;
+  const auto options_of = [&](const std::string& algorithm) -> Result<PlaceOptions> {
+    MOESAIC_ASSIGN(const placement::Algorithm* const found, placement::find_algorithm(algorithm));
     PlaceOptions one = options.place;
     one.algorithm = algorithm;
+    if (!found->shares_imbalance()) one.mean_imbalance = 0;
+    return one;
+  };
+  const auto place_plain = [&](const std::string& algorithm) -> Result<const Placement*> {
+    if (const auto found = plain.find(algorithm); found != plain.end()) return &found->second;
+    MOESAIC_ASSIGN(const PlaceOptions one, options_of(algorithm));
     MOESAIC_ASSIGN(placement::Solution solution, place(split, one, pool));
     return &plain.emplace(algorithm, std::move(solution.placement)).first->second;
   };
   for (const Entry& entry : entries) {
     progress(entry.on_scored ? entry.algorithm + " on the scored tokens" : entry.algorithm);
-    PlaceOptions one = options.place;
-    one.algorithm = entry.algorithm;
+    MOESAIC_ASSIGN(PlaceOptions one, options_of(entry.algorithm));
     const std::uint64_t seeds = entry.algorithm == "random" ? kRandomSeeds : 1;
     if (entry.at.empty() && seeds == 1 && !entry.on_scored) {
       MOESAIC_ASSIGN(const Placement* const placed, place_plain(entry.algorithm));
@@ -76,7 +98,7 @@ Result<std::vector<NamedScore>> compare_on(const Split& split, const std::vector
     }
     if (!entry.at.empty()) {
       MOESAIC_ASSIGN(const Placement* const peer, place_plain(entry.at));
-      MOESAIC_ASSIGN(one.max_imbalance, imbalance_of(split, *peer, options.score, pool));
+      MOESAIC_TRY(limit_as(split, entry, *peer, options.score, one, pool));
     }
     for (std::uint64_t seed = 0; seed < seeds; ++seed) {
       one.seed = options.place.seed + seed;

@@ -9,6 +9,7 @@
 #include "comm/deal.hpp"
 #include "core/version.hpp"
 #include "dispatch/dispatch.hpp"
+#include "placement/unseen_loads.hpp"
 #include "planning/baselines.hpp"
 #include "planning/demands.hpp"
 #include "planning/pin_list.hpp"
@@ -55,6 +56,7 @@ placement::Problem problem_of(const placement::Demand& demand, const Topology& t
           .seed = options.seed,
           .expert_groups = options.expert_groups,
           .max_imbalance = options.max_imbalance,
+          .mean_imbalance = options.mean_imbalance,
           .per_expert = options.per_expert,
           .effort = options.effort,
           .from = options.from,
@@ -71,6 +73,23 @@ Result<std::vector<placement::Pin>> pins_for(const placement::Algorithm& algorit
   }
   return placement::checked_pins(options.pins, problem.demand.shape(), problem.topology,
                                  problem.slots_per_gpu);
+}
+
+Status check_mean_imbalance(const placement::Algorithm& algorithm, const placement::Problem& problem) {
+  if (problem.mean_imbalance == 0) return {};
+  const auto no = [](std::string_view why) {
+    return bad_input(fmt::format("--mean-imbalance: {}; use --max-imbalance.", why));
+  };
+  if (!algorithm.shares_imbalance())
+    return no(fmt::format("--algorithm {} has no such limit", algorithm.name()));
+  if (problem.topology.nodes < 2) return no("on one node no load can be shared between nodes");
+  if (problem.slots_per_gpu * problem.topology.gpus() != problem.demand.shape().experts) {
+    return no("with replicas every layer keeps a limit of its own");
+  }
+  if (!problem.pins.empty() || problem.from != nullptr) {
+    return no("with pinned experts or a running plan every layer keeps a limit of its own");
+  }
+  return {};
 }
 
 /// What the placement was told and does not do.
@@ -93,6 +112,7 @@ artifact::Plan plan_of(placement::Solution solution, const trace::Trace& trace, 
                     .expert_groups = options.expert_groups,
                     .max_imbalance = options.max_imbalance};
   if (options.per_expert) plan.algorithm.options["optimize"] = "per-expert";
+  if (options.mean_imbalance > 0) plan.algorithm.options["mean_imbalance"] = options.mean_imbalance;
   if (!options.pins.empty()) plan.algorithm.options["pins"] = pins_json(options.pins, plan.shape);
   plan.source.trace_digest = trace.digest();
   plan.source.trace_name = std::filesystem::path(trace.path()).filename().string();
@@ -114,6 +134,7 @@ Result<placement::Solution> place_on(const placement::Demand& demand, const Spli
   placement::Problem problem = problem_of(demand, split.options().topology, options, pool);
   MOESAIC_ASSIGN(const std::vector<placement::Pin> pins, pins_for(*algorithm, problem, options));
   problem.pins = pins;
+  MOESAIC_TRY(check_mean_imbalance(*algorithm, problem));
   if (options.comm->size() > 1) problem.share = &share;
   return algorithm->place(problem);
 }
@@ -123,6 +144,28 @@ Result<placement::Solution> place_on(const placement::Demand& demand, const Spli
 Result<placement::Solution> place(const Split& split, const PlaceOptions& options, ThreadPool& pool) {
   return place_on(TraceDemand(split.planned(), split.planned_homes().of_request, split.loads()), split,
                   options, pool);
+}
+
+Result<double> unseen_imbalance(const Split& split, const Placement& placement, ThreadPool& pool) {
+  const TraceDemand demand(split.planned(), split.planned_homes().of_request, split.loads());
+  const ModelShape& shape = demand.shape();
+  const Topology& topology = placement.topology();
+  std::vector<double> of_layer(shape.layers.size());
+  MOESAIC_TRY(pool.try_parallel_for(of_layer.size(), [&](std::size_t row) -> Status {
+    MOESAIC_ASSIGN(const placement::LayerDemand layer, demand.layer(row));
+    std::vector<std::uint16_t> node_of(shape.experts);
+    const auto slots = placement.layer(row);
+    for (std::size_t s = 0; s < slots.size(); ++s) {
+      const auto gpu = GpuId(s / placement.slots_per_gpu());
+      node_of[index(slots[s])] = static_cast<std::uint16_t>(index(topology.node_of(gpu)));
+    }
+    of_layer[row] = placement::UnseenLoads(layer.view(shape.layers[row], shape.top_k), shape.experts)
+                        .imbalance(node_of, topology.nodes);
+    return {};
+  }));
+  double sum = 0;
+  for (const double imbalance : of_layer) sum += imbalance;
+  return sum / static_cast<double>(of_layer.size());
 }
 
 Result<placement::Solution> place_on_scored(const Split& split, const PlaceOptions& options,
@@ -250,6 +293,16 @@ Result<artifact::Plan> plan_with(const Split& split, placement::Solution solutio
       plan.notes.push_back(fmt::format(
           "Layer {} misses --max-imbalance {}: nodes {:.4f}, GPUs {:.4f} on planning data.",
           index(layer.layer), options.max_imbalance, layer.node_max_over_mean, layer.gpu_max_over_mean));
+    }
+  }
+  if (options.mean_imbalance > 0) {
+    MOESAIC_ASSIGN(const double mean, unseen_imbalance(split, plan.placement, pool));
+    plan.notes.push_back(
+        fmt::format("Nodes: {:.4f} max/mean, mean over layers, on quarters of the planning requests.", mean));
+    if (mean > options.mean_imbalance) {
+      plan.constraints_met = false;
+      plan.notes.push_back(fmt::format("That misses --mean-imbalance {}; no assignment met is more even.",
+                                       options.mean_imbalance));
     }
   }
   if (out != nullptr) *out = std::move(scores);

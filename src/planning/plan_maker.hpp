@@ -27,6 +27,7 @@ struct PlaceOptions {
   std::uint64_t effort = 1;
   std::size_t expert_groups = 1;
   double max_imbalance = 0;
+  double mean_imbalance = 0;              ///< as Problem::mean_imbalance
   comm::Comm* comm = &comm::one_rank();   ///< ranks that share the layers; each makes the same plan
   const Placement* from = nullptr;        ///< the running placement, for algorithms that change one
   std::vector<placement::Pin> pins = {};  ///< copies that must lie somewhere; checked against the slots
@@ -34,7 +35,7 @@ struct PlaceOptions {
 };
 
 /// Runs one algorithm on the planned part of a split. Errors (bad input): pins that cannot be met, or that
-/// the algorithm does not keep.
+/// the algorithm does not keep; a mean imbalance that it cannot plan for.
 Result<placement::Solution> place(const Split& split, const PlaceOptions& options, ThreadPool& pool);
 
 /// The same on the scored part, with the homes of its requests: an oracle for held-out scores.
@@ -45,6 +46,10 @@ Result<placement::Solution> place_on_scored(const Split& split, const PlaceOptio
 /// place(). REQUIRES: the algorithm weighs_tokens(); a limit, options.max_imbalance > 0.
 Result<placement::Solution> place_weighted(const Split& split, std::span<const std::uint32_t> weights,
                                            const PlaceOptions& options, ThreadPool& pool);
+
+/// Node max/mean that requests the plan was not made on will find, mean over layers: as
+/// Problem::mean_imbalance is measured. REQUIRES: no replicas. Cost: reads the planned tokens.
+Result<double> unseen_imbalance(const Split& split, const Placement& placement, ThreadPool& pool);
 
 /// A score and whose it is.
 struct NamedScore {

@@ -74,6 +74,31 @@ TEST_F(Constraints, WhatDoesNotGoTogetherIsRefusedWithAReason) {
   EXPECT_NE(compared.err.find("leave out --domains"), std::string::npos) << compared.err;
 }
 
+TEST_F(Constraints, AMeanImbalanceIsSharedByTheLayersOrAMiss) {
+  const auto copies = [&](const std::string& limit) {
+    const auto planned = plan({"--mean-imbalance", limit});
+    EXPECT_EQ(planned.exit_code, 0) << planned.err;
+    const artifact::Plan made = written();
+    EXPECT_TRUE(made.constraints_met);
+    EXPECT_EQ(made.algorithm.max_imbalance, 0);
+    std::pair<double, double> found;
+    EXPECT_TRUE(made.algorithm.options.find("mean_imbalance")->to_double(found.first));
+    EXPECT_TRUE(made.score.find("node_max_over_mean")->to_double(found.second));
+    return found;
+  };
+  const auto [even, even_scored] = copies("1.25");
+  const auto [loose, loose_scored] = copies("1.6");
+  EXPECT_EQ(even, 1.25);
+  EXPECT_EQ(loose, 1.6);
+  EXPECT_LT(even_scored, loose_scored);
+  EXPECT_EQ(plan({"--mean-imbalance", "1.001"}).exit_code, 1);
+  EXPECT_FALSE(written().constraints_met);
+  refused({"--mean-imbalance", "1.2", "--extra-slots", "4"}, "with replicas every layer keeps");
+  refused({"--mean-imbalance", "1.2", "--pin", "*:0:0"}, "with pinned experts");
+  refused({"--mean-imbalance", "1.2", "-a", "eplb"}, "--algorithm eplb has no such limit");
+  refused({"--mean-imbalance", "1.2", "--robust", "domains"}, "not with --robust");
+}
+
 TEST_F(Constraints, APartAloneAboveTheLimitIsAMiss) {
   const auto missed = plan({"--robust", "windows:3", "--robust-goal", "mean", "--max-imbalance", "1.4"});
   EXPECT_EQ(missed.exit_code, 1) << missed.err;

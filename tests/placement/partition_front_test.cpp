@@ -135,6 +135,31 @@ TEST(Moesaic, GpusOfANodeAreMoreEvenThanUnderALimit) {
   EXPECT_LT(shared, unevenness());
 }
 
+TEST(Moesaic, KeepsTheMeanImbalanceThatItIsGivenAndSendsLessForMore) {
+  const testing::PlantedDemand demand({.layers = 4, .experts = 32, .homes = 4, .requests = 60});
+  Problem problem{
+      .demand = demand, .topology = {.nodes = 4, .gpus_per_node = 1}, .slots_per_gpu = 8, .objective = {}};
+  std::vector<std::int64_t> sent;
+  for (const double budget : {1.2, 1.28, 1.4}) {
+    problem.mean_imbalance = budget;
+    const auto plan = moesaic().place(problem);
+    double imbalance = 0;
+    std::int64_t copies = 0;
+    for (std::size_t row = 0; row < 4; ++row) {
+      Items node_of(32);
+      for (std::size_t s = 0; s < 32; ++s)
+        node_of[index(plan->placement.layer(row)[s])] = static_cast<std::uint16_t>(s / 8);
+      imbalance += UnseenLoads(demand.tokens(row), 32).imbalance(node_of, 4) / 4;
+      copies += connectivity_cost(
+          token_patterns(demand.tokens(row), problem.topology, Attention::kDataParallel, 32, {}), node_of);
+    }
+    EXPECT_LE(imbalance, budget + 1e-6);
+    sent.push_back(copies);
+  }
+  EXPECT_GT(sent[0], sent[1]);
+  EXPECT_GE(sent[1], sent[2]);
+}
+
 TEST(LayerFront, HoldsThePricesOfItsAssignments) {
   const testing::PlantedDemand demand({.layers = 1, .experts = 12, .homes = 3, .requests = 30});
   const Problem problem{
