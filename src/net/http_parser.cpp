@@ -26,6 +26,7 @@ struct Collected {
   std::string body;
   std::size_t max_headers = 0;
   bool head_done = false;
+  bool first_chunk = false;  ///< its size was read
 };
 
 template <bool kIsRequest>
@@ -64,7 +65,9 @@ class Parser final : public http::basic_parser<kIsRequest> {
     out_.body.append(piece.data(), piece.size());
     return piece.size();
   }
-  void on_chunk_header_impl(std::uint64_t, boost::beast::string_view, error_code&) override {}
+  void on_chunk_header_impl(std::uint64_t, boost::beast::string_view, error_code&) override {
+    out_.first_chunk = true;
+  }
   std::size_t on_chunk_body_impl(std::uint64_t, boost::beast::string_view piece, error_code&) override {
     out_.body.append(piece.data(), piece.size());
     return piece.size();
@@ -95,7 +98,7 @@ struct HttpParser::Impl {
     head.content_length.reset();
     if (collected.body.capacity() > kKeptBody) std::string().swap(collected.body);
     collected.body.clear();
-    collected.head_done = false;
+    collected.head_done = collected.first_chunk = false;
     collected.max_headers = limits.headers;
     fault = Fault::kNone;
     if (kind == Kind::kRequest) {
@@ -108,6 +111,13 @@ struct HttpParser::Impl {
       parser.header_limit(limits.head_bytes);
       parser.body_limit(limits.body_bytes);
     });
+  }
+
+  /// Beast, once it has seen the first chunk to be the last one ("0\r\n"), asserts that it is not called
+  /// again before there are five bytes of it. No chunked body is shorter, so nothing waits for long.
+  bool waits_for_first_chunk(std::size_t bytes) const {
+    constexpr std::size_t kShortest = 5;  // "0\r\n\r\n"
+    return collected.head_done && collected.head.chunked && !collected.first_chunk && bytes < kShortest;
   }
 
   Error error(const error_code& code) {
@@ -139,6 +149,7 @@ Result<std::size_t> HttpParser::feed(std::string_view bytes) {
   error_code code;
   // Beast takes one element after the other (a line, a chunk) and says need_more when the next is not whole.
   while (!done() && used < bytes.size()) {
+    if (impl_->waits_for_first_chunk(bytes.size() - used)) break;
     used += impl_->with([&](auto& parser) {
       return parser.put(boost::asio::buffer(bytes.data() + used, bytes.size() - used), code);
     });

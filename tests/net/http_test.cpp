@@ -1,6 +1,7 @@
 #include <functional>
 
 #include "net/http_client.hpp"
+#include "net/http_parser.hpp"
 #include "net/http_server.hpp"
 #include "net/sse.hpp"
 
@@ -179,6 +180,31 @@ TEST(Http, HeadersAreThoseOfTheirMessageAlone) {
     EXPECT_LE(headers.begin()->value.capacity(), 128u);
     EXPECT_EQ(find_header(headers, "name-2"), nullptr);
     headers.clear();
+  }
+}
+
+TEST(Http, ChunkedBodiesThatComeByteByByteAreRead) {
+  const std::string head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const std::pair<std::string, std::string> bodies[] = {
+      {"0\r\n\r\n", ""},
+      {"000\r\n\r\n", ""},
+      {"0;e=1\r\nX: y\r\n\r\n", ""},
+      {"1\r\na\r\n0\r\n\r\n", "a"},
+      {"3\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n", "abcde"}};
+  for (const auto& [chunks, body] : bodies) {
+    HttpParser parser(HttpParser::Kind::kRequest, {});
+    std::string held, read;
+    for (const char c : head + chunks) {
+      ASSERT_FALSE(parser.done()) << chunks;
+      held += c;
+      const auto used = parser.feed(held);
+      ASSERT_TRUE(used) << chunks << ": " << used.error().message;
+      held.erase(0, *used);
+    }
+    EXPECT_TRUE(parser.done()) << chunks;
+    EXPECT_EQ(held, "");
+    parser.take_body(read);
+    EXPECT_EQ(read, body);
   }
 }
 
