@@ -14,17 +14,9 @@ target_include_directories(moesaic_comm_mpi PUBLIC ${_view})
 target_link_libraries(moesaic_comm_mpi PUBLIC moesaic_comm PRIVATE moesaic_warnings fmt::fmt MPI::MPI_CXX)
 
 file(GLOB _sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/apps/moesaic-mpi/*.cpp)
-set(_shared command.cpp import.cpp import_summary.cpp plan.cpp plan_change.cpp plan_options.cpp plan_page.cpp
-            plan_robust.cpp plan_sweep.cpp profile.cpp profile_compare.cpp profile_page.cpp score_table.cpp
-            time_table.cpp)
 if(_sources)
-  list(TRANSFORM _shared PREPEND ${CMAKE_SOURCE_DIR}/apps/moesaic/)
-  add_executable(moesaic-mpi ${_sources} ${_shared})
-  target_include_directories(moesaic-mpi PRIVATE ${CMAKE_SOURCE_DIR}/apps ${CMAKE_SOURCE_DIR}/apps/moesaic)
-  target_precompile_headers(moesaic-mpi PRIVATE <CLI/CLI.hpp> <fmt/format.h>)
-  target_link_libraries(moesaic-mpi PRIVATE moesaic_warnings moesaic_comm_mpi fmt::fmt CLI11::CLI11)
-  foreach(_name IN ITEMS cost ingest planning profile replay report)  # and what these use
-    target_link_libraries(moesaic-mpi PRIVATE moesaic_${_name})
-  endforeach()
+  add_executable(moesaic-mpi ${_sources})
+  target_include_directories(moesaic-mpi PRIVATE ${CMAKE_SOURCE_DIR}/apps/moesaic)
+  target_link_libraries(moesaic-mpi PRIVATE moesaic_commands moesaic_comm_mpi moesaic_replay moesaic_warnings)
   set_target_properties(moesaic-mpi PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 endif()

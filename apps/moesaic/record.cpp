@@ -30,7 +30,7 @@ Result<std::map<std::string, std::uint64_t>> dumps(Context& context, const std::
   std::map<std::string, std::uint64_t> out;
   for (const std::string& name : names) {
     if (!name.starts_with("expert_distribution_recorder") || !name.ends_with(".pt")) continue;
-    const std::string path = folder + "/" + name;
+    const std::string path = fmt::format("{}/{}", folder, name);
     const Result<io::FileStatus> status = context.files.status(path);
     if (status) out[path] = status->size;  // one that went away meanwhile is none
   }

@@ -160,8 +160,9 @@ Result<VerifyReport> verify(const Options& options, const artifact::Plan& plan, 
   };
   out.imbalanced =
       too_far(out.drift) && out.drift.observed_gpu_max_over_mean > out.eplb_gpu + options.tolerance;
-  for (std::size_t part = out.parts.size(); out.imbalanced && part-- > 0 && too_far(out.parts[part]);) {
-    out.since = part;
+  for (std::size_t part = out.parts.size(); out.imbalanced && part > 0; --part) {
+    if (!too_far(out.parts[part - 1])) break;
+    out.since = part - 1;
   }
   out.more_copies = out.observed && out.observed->dedup.node_copies_per_token_layer >
                                         out.heldout_copies * (1 + options.tolerance);
