@@ -138,6 +138,7 @@ void add_compare(CLI::App& app, Context& context) {
       ->delimiter(',');
   options->common.add_topology(*command);
   options->common.add_planning(*command);
+  options->common.oracles = true;
   options->common.add_scoring(*command);
   command->add_option("--json", options->json, "Write all figures, each split too; - = stdout");
   run_when_chosen(*command, context, [&context, options] { return run(context, *options); });

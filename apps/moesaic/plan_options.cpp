@@ -27,7 +27,10 @@ void PlanOptions::add_scoring(CLI::App& command) {
                      "Tokens that count: decode, prefill or all (default: decode where present)");
   command.add_option("--predict-from", predict_from,
                      "What homes are predicted from: prefill, fraction:F or fraction:F,max:N");
-  command.add_option("--assign", assign, "Homes of unseen requests: after-prefill, predicted or random")
+  command
+      .add_option("--assign", assign,
+                  oracles ? "Homes of unseen requests: after-prefill, predicted, random or told (an oracle)"
+                          : "Homes of unseen requests: after-prefill, predicted or random")
       ->capture_default_str();
   command.add_option("--home-slack", home_slack, "A home holds at most (1 + this) x the mean")
       ->capture_default_str()
@@ -187,7 +190,7 @@ Result<Resolved> resolve(io::FileSystem& files, const PlanOptions& options, cons
       options.attention == "dp" ? Attention::kDataParallel : Attention::kTensorParallel;
   resolved.split.seed = options.seed;
   MOESAIC_ASSIGN(resolved.rule, dispatch::parse_rule(options.dispatch));
-  MOESAIC_ASSIGN(resolved.split.unseen.mode, grouping::parse_assign_mode(options.assign));
+  MOESAIC_ASSIGN(resolved.split.unseen.mode, grouping::parse_assign_mode(options.assign, options.oracles));
   resolved.split.unseen.slack = options.home_slack;
   resolved.split.unseen.seed = options.seed;
 

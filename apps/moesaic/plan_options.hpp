@@ -26,6 +26,7 @@ namespace moesaic::app {
 struct PlanOptions {
   std::size_t nodes = 1, gpus_per_node = 1;
   std::string attention = "dp", dispatch = "local", assign = "after-prefill", model;
+  bool oracles = false;  ///< whether --assign may be told; set before add_scoring()
   std::optional<std::string> phase, predict_from;
   std::optional<std::size_t> slots_per_gpu, extra_slots;
   std::optional<double> memory_gib;

@@ -15,10 +15,10 @@ struct Scored {
 };
 
 Result<Scored> score_requests(const SelectedTokens& tokens, const signature::Assigner& assigner,
-                              const Topology& topology, Attention attention, ThreadPool& pool) {
+                              const Topology& topology, Attention attention, Part part, ThreadPool& pool) {
   MOESAIC_CHECK(assigner.targets() == topology.homes(attention));
   const ModelShape& shape = tokens.source().shape();
-  MOESAIC_ASSIGN(const std::vector<float> usage, tokens.usage(Part::kPredict, pool));
+  MOESAIC_ASSIGN(const std::vector<float> usage, tokens.usage(part, pool));
   Scored scored;
   scored.scores =
       signature::scores(assigner, {.layers = shape.layers.size(), .experts = shape.experts, .values = usage});
@@ -33,7 +33,8 @@ Result<Scored> score_requests(const SelectedTokens& tokens, const signature::Ass
 Result<Homes> unseen_homes(const SelectedTokens& tokens, const signature::Assigner& assigner,
                            const Topology& topology, Attention attention, const UnseenOptions& options,
                            ThreadPool& pool) {
-  MOESAIC_ASSIGN(const Scored scored, score_requests(tokens, assigner, topology, attention, pool));
+  const Part part = options.mode == grouping::AssignMode::kTold ? Part::kScore : Part::kPredict;
+  MOESAIC_ASSIGN(const Scored scored, score_requests(tokens, assigner, topology, attention, part, pool));
   const std::vector<std::int64_t> weight(scored.tokens.size(), 1);
   std::vector<std::uint32_t> order(scored.tokens.size());  // requests() is in arrival order
   std::iota(order.begin(), order.end(), 0u);
@@ -45,7 +46,8 @@ Result<Homes> unseen_homes(const SelectedTokens& tokens, const signature::Assign
 
 Result<Homes> offline_homes(const SelectedTokens& tokens, const signature::Assigner& assigner,
                             const Topology& topology, Attention attention, double slack, ThreadPool& pool) {
-  MOESAIC_ASSIGN(const Scored scored, score_requests(tokens, assigner, topology, attention, pool));
+  MOESAIC_ASSIGN(const Scored scored,
+                 score_requests(tokens, assigner, topology, attention, Part::kPredict, pool));
   return grouping::offline_homes(scored.scores, assigner.capacities, scored.tokens,
                                  {.attention = attention, .epsilon = slack})
       .homes;

@@ -17,8 +17,9 @@ struct UnseenOptions {
   std::uint64_t seed = 0;  ///< of --assign random
 };
 
-/// Homes of tokens.requests(), in that order. Every request counts one: its length is not known when it
-/// arrives. Cost: one pass over the tokens predicted from, O(requests x homes x signature).
+/// Homes of tokens.requests(), in that order, from the tokens predicted from, or with kTold (and an assigner
+/// of such) from those that are scored. Every request counts one: its length is not known when it arrives.
+/// Cost: one pass over the tokens predicted from, O(requests x homes x signature).
 Result<Homes> unseen_homes(const SelectedTokens& tokens, const signature::Assigner& assigner,
                            const Topology& topology, Attention attention, const UnseenOptions& options,
                            ThreadPool& pool);

@@ -19,16 +19,19 @@ std::string_view name(AssignMode mode) {
       return "predicted";
     case AssignMode::kRandom:
       return "random";
+    case AssignMode::kTold:
+      return "told";
   }
   return "";
 }
 
-Result<AssignMode> parse_assign_mode(std::string_view text) {
-  for (const AssignMode mode : {AssignMode::kAfterPrefill, AssignMode::kPredicted, AssignMode::kRandom}) {
-    if (name(mode) == text) return mode;
+Result<AssignMode> parse_assign_mode(std::string_view text, bool oracle) {
+  for (const AssignMode mode :
+       {AssignMode::kAfterPrefill, AssignMode::kPredicted, AssignMode::kRandom, AssignMode::kTold}) {
+    if (name(mode) == text && (oracle || mode != AssignMode::kTold)) return mode;
   }
-  return bad_input(
-      fmt::format("'{}' is no way to assign homes; expected after-prefill, predicted or random.", text));
+  return bad_input(fmt::format("'{}' is no way to assign homes here; expected after-prefill, predicted{}.",
+                               text, oracle ? ", random or told" : " or random"));
 }
 
 OnlineHomes online_homes(std::span<const double> scores, std::span<const double> shares,

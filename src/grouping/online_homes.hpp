@@ -17,10 +17,12 @@ enum class AssignMode {
   kAfterPrefill,  ///< the signature of the request's prefill
   kPredicted,     ///< a signature predicted before the prefill (aggregated serving: the KV stays where it is)
   kRandom,        ///< nothing: a hash, under the same balance
+  kTold,          ///< what the request will truly activate: an oracle
 };
-/// "after-prefill", "predicted", "random".
+/// "after-prefill", "predicted", "random", "told".
 std::string_view name(AssignMode mode);
-Result<AssignMode> parse_assign_mode(std::string_view text);
+/// `oracle`: whether "told" may be asked for here. Errors (bad input) name what may.
+Result<AssignMode> parse_assign_mode(std::string_view text, bool oracle = false);
 
 struct OnlineOptions {
   AssignMode mode = AssignMode::kAfterPrefill;

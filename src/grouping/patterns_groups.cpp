@@ -180,6 +180,10 @@ Result<PatternsGroups> patterns_groups(const PatternsInput& input, const Pattern
   for (const std::uint32_t home : home_of) result.homes.of_request.push_back(HomeId(home));
   result.home_max_over_mean = load_over_share(input.tokens, home_of, signature::equal_shares(homes));
   const auto centroids = signature::mean_prototypes(decode, home_of, homes);
+  result.told = {.space = plain,
+                 .prototypes = centroids,
+                 .capacities = signature::equal_shares(homes),
+                 .target = signature::Target::kHome};
   for (std::size_t i = 0; i < requests; ++i) {
     result.objective +=
         1 - solve::dot(decode.row(i), std::span(centroids).subspan(home_of[i] * decode.width, decode.width));

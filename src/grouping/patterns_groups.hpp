@@ -40,6 +40,7 @@ struct PatternsOptions {
 struct PatternsGroups {
   Homes homes;                   ///< of the N requests
   signature::Assigner assigner;  ///< for requests yet unseen
+  signature::Assigner told;      ///< for requests whose decode is known: the centroids of the homes
   PrototypeSource source = PrototypeSource::kPredict;
   double home_max_over_mean = 1;     ///< tokens
   double objective = 0;              ///< sum of 1 - cosine(decode vector, centroid of its home)

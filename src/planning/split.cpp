@@ -55,23 +55,28 @@ Result<Split> Split::make(const trace::Trace& trace, const SplitOptions& options
                     "--predict-from.",
                     trace.path(), name(options.phase)));
   }
+  signature::Assigner of_unseen;
   if (options.assigner != nullptr) {
+    if (options.unseen.mode == grouping::AssignMode::kTold) {
+      return bad_input(
+          "--assign told: an oracle that `moesaic compare` alone gives; it has no assigner of a plan.");
+    }
     split.assigner_ = *options.assigner;
     MOESAIC_TRY(signature::bind(split.assigner_.space, shape));
     MOESAIC_ASSIGN(split.planned_homes_,
                    evaluate::unseen_homes(split.planned(), split.assigner_, options.topology,
                                           options.attention, options.unseen, pool));
+    of_unseen = split.assigner_;
   } else {
-    MOESAIC_TRY(split.group(pool));
+    MOESAIC_ASSIGN(of_unseen, split.group(pool));
   }
-  MOESAIC_ASSIGN(split.scored_homes_,
-                 evaluate::unseen_homes(split.scored(), split.assigner_, options.topology, options.attention,
-                                        options.unseen, pool));
+  MOESAIC_ASSIGN(split.scored_homes_, evaluate::unseen_homes(split.scored(), of_unseen, options.topology,
+                                                             options.attention, options.unseen, pool));
   MOESAIC_ASSIGN(split.loads_, split.planned().loads(pool));
   return split;
 }
 
-Status Split::group(ThreadPool& pool) {
+Result<signature::Assigner> Split::group(ThreadPool& pool) {
   const ModelShape& shape = planned().source().shape();
   MOESAIC_ASSIGN(const std::vector<float> predict, planned().usage(evaluate::Part::kPredict, pool));
   MOESAIC_ASSIGN(const std::vector<float> decode, planned().usage(evaluate::Part::kScore, pool));
@@ -91,7 +96,7 @@ Status Split::group(ThreadPool& pool) {
                                                                             {.seed = options_.seed}, pool));
   planned_homes_ = std::move(groups.homes);
   assigner_ = std::move(groups.assigner);
-  return {};
+  return options_.unseen.mode == grouping::AssignMode::kTold ? std::move(groups.told) : assigner_;
 }
 
 }  // namespace moesaic::planning

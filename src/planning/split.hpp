@@ -54,8 +54,9 @@ class Split {
 
  private:
   Split() = default;
-  /// Homes and assigner from the planned requests (arXiv:2604.23150, section 4.1).
-  Status group(ThreadPool& pool);
+  /// Homes and assigner from the planned requests (arXiv:2604.23150, section 4.1); what is returned gives
+  /// those that are scored their homes: the same assigner, or with kTold the one for known decodes.
+  Result<signature::Assigner> group(ThreadPool& pool);
 
   SplitOptions options_;
   std::unique_ptr<evaluate::SelectedTokens> planned_, scored_;

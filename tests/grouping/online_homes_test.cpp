@@ -119,8 +119,10 @@ TEST(OnlineHomes, RandomDependsOnTheSeedAlone) {
 }
 
 TEST(AssignMode, ReadsBackItsNames) {
-  for (const AssignMode mode : {AssignMode::kAfterPrefill, AssignMode::kPredicted, AssignMode::kRandom}) {
-    EXPECT_EQ(*parse_assign_mode(name(mode)), mode);
+  for (const AssignMode mode :
+       {AssignMode::kAfterPrefill, AssignMode::kPredicted, AssignMode::kRandom, AssignMode::kTold}) {
+    EXPECT_EQ(*parse_assign_mode(name(mode), true), mode);
+    EXPECT_EQ(parse_assign_mode(name(mode)).has_value(), mode != AssignMode::kTold);
   }
   const auto wrong = parse_assign_mode("late");
   ASSERT_FALSE(wrong);
