@@ -342,6 +342,7 @@ Result<artifact::Plan> make_counts_plan(const trace::Trace& trace, const Topolog
   const LoadDemand demand(trace.shape(), loads);
   const placement::Problem problem = problem_of(demand, topology, options, pool);
   MOESAIC_TRY(pins_for(*algorithm, problem, options));
+  MOESAIC_TRY(check_mean_imbalance(*algorithm, problem));
   MOESAIC_ASSIGN(placement::Solution solution, algorithm->place(problem));
   artifact::Plan plan = plan_of(std::move(solution), trace, options);
   plan.source.requests = "all";
