@@ -272,8 +272,7 @@ Status run(Context& context, const Options& options) {
   if (options.common.mean_imbalance > 0 &&
       (options.robust.on() || options.common.optimizes_time() || !options.change.from.empty())) {
     return bad_input(
-        "--mean-imbalance: not with --robust, --optimize time or --from, which keep a limit in each layer: "
-        "give "
+        "--mean-imbalance: --robust, --optimize time and --from keep a limit in each layer; give "
         "--max-imbalance.");
   }
   if (options.sweep.on) {

@@ -96,7 +96,7 @@ TEST_F(Constraints, AMeanImbalanceIsSharedByTheLayersOrAMiss) {
   refused({"--mean-imbalance", "1.2", "--extra-slots", "4"}, "with replicas every layer keeps");
   refused({"--mean-imbalance", "1.2", "--pin", "*:0:0"}, "with pinned experts");
   refused({"--mean-imbalance", "1.2", "-a", "eplb"}, "--algorithm eplb has no such limit");
-  refused({"--mean-imbalance", "1.2", "--robust", "domains"}, "not with --robust");
+  refused({"--mean-imbalance", "1.2", "--robust", "domains"}, "keep a limit in each layer");
 }
 
 TEST_F(Constraints, APartAloneAboveTheLimitIsAMiss) {
