@@ -52,12 +52,19 @@ endforeach()
 add_test(NAME build.includes_follow_the_module_table
   COMMAND ${CMAKE_COMMAND} -DROOT=${CMAKE_SOURCE_DIR} -P ${CMAKE_SOURCE_DIR}/cmake/check_includes.cmake)
 
+add_test(NAME build.what_is_installed_runs
+  COMMAND ${CMAKE_COMMAND} -DBUILD=${CMAKE_BINARY_DIR} -P ${CMAKE_SOURCE_DIR}/cmake/check_install.cmake)
+set_tests_properties(build.what_is_installed_runs PROPERTIES TIMEOUT 120)
+
 find_program(MOESAIC_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
 if(MOESAIC_PYTHON)
   add_test(NAME moesaic.every_json_fits_its_schema
     COMMAND ${MOESAIC_PYTHON} ${CMAKE_SOURCE_DIR}/tests/moesaic/json_schema_test.py
       $<TARGET_FILE:moesaic> ${CMAKE_SOURCE_DIR})
   set_tests_properties(moesaic.every_json_fits_its_schema PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+  add_test(NAME python.the_package_before_the_program
+    COMMAND ${MOESAIC_PYTHON} ${CMAKE_SOURCE_DIR}/tests/python/package_test.py $<TARGET_FILE:moesaic> ${CMAKE_SOURCE_DIR})
+  set_tests_properties(python.the_package_before_the_program PROPERTIES TIMEOUT 120)
 endif()
 
 # The pages in a browser, labelled so: .ci/run runs them beside the default suite, which leaves them out. Exit 77
