@@ -11,6 +11,7 @@
 namespace moesaic::emulator {
 namespace {
 
+/// Little-endian. REQUIRES: bytes <= 8.
 void append_number(std::string& out, std::uint64_t value, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; ++i) out += static_cast<char>(value >> 8 * i & 0xFF);
 }
@@ -40,7 +41,7 @@ class Zip {
     append_number(directory_, 0x02014B50, 4);
     append_number(directory_, 20, 2);  // version made by
     directory_ += fields;
-    append_number(directory_, 0, 10);  // comment, disk, attributes
+    directory_.append(10, '\0');  // comment, disk, attributes
     append_number(directory_, out_.size(), 4);
     directory_ += name;
     append_number(out_, 0x04034B50, 4);
