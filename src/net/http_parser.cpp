@@ -114,10 +114,12 @@ struct HttpParser::Impl {
   }
 
   /// Beast, once it has seen the first chunk to be the last one ("0\r\n"), asserts that it is not called
-  /// again before there are five bytes of it. No chunked body is shorter, so nothing waits for long.
-  bool waits_for_first_chunk(std::size_t bytes) const {
+  /// again before there are five bytes of it. No such body is shorter, and a chunk of data whose size begins
+  /// with a zero has its first byte there, so nothing waits for long.
+  bool waits_for_last_chunk(std::string_view rest) const {
     constexpr std::size_t kShortest = 5;  // "0\r\n\r\n"
-    return collected.head_done && collected.head.chunked && !collected.first_chunk && bytes < kShortest;
+    return collected.head_done && collected.head.chunked && !collected.first_chunk &&
+           rest.size() < kShortest && rest.front() == '0';
   }
 
   Error error(const error_code& code) {
@@ -149,7 +151,7 @@ Result<std::size_t> HttpParser::feed(std::string_view bytes) {
   error_code code;
   // Beast takes one element after the other (a line, a chunk) and says need_more when the next is not whole.
   while (!done() && used < bytes.size()) {
-    if (impl_->waits_for_first_chunk(bytes.size() - used)) break;
+    if (impl_->waits_for_last_chunk(bytes.substr(used))) break;
     used += impl_->with([&](auto& parser) {
       return parser.put(boost::asio::buffer(bytes.data() + used, bytes.size() - used), code);
     });

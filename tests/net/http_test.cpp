@@ -208,6 +208,18 @@ TEST(Http, ChunkedBodiesThatComeByteByByteAreRead) {
   }
 }
 
+TEST(Http, AByteOfAChunkIsReadWhenItComes) {
+  HttpParser parser(HttpParser::Kind::kResponse, {});
+  const std::string head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+  ASSERT_EQ(*parser.feed(head), head.size());
+  EXPECT_EQ(*parser.feed("1\r\na"), 4u);
+  EXPECT_TRUE(parser.has_body());
+  HttpParser zero(HttpParser::Kind::kResponse, {});
+  ASSERT_EQ(*zero.feed(head), head.size());
+  EXPECT_EQ(*zero.feed("01\r\na"), 5u);
+  EXPECT_TRUE(zero.has_body());
+}
+
 TEST(Http, TrailersAreNoHeaders) {
   HttpParser parser(HttpParser::Kind::kRequest, {});
   const std::string_view text =
