@@ -41,14 +41,11 @@ Result<double> imbalance_of(const Split& split, const Placement& placement,
 
 /// The peer's imbalance as the entry's limit: the mean over layers of its nodes, where the algorithm shares
 /// one over layers; else the larger of its node and GPU figures, in every layer.
-Status limit_as(const Split& split, const Entry& entry, const Placement& peer,
-                const evaluate::ScoreOptions& score, PlaceOptions& options, ThreadPool& pool) {
-  MOESAIC_ASSIGN(const placement::Algorithm* const algorithm, placement::find_algorithm(entry.algorithm));
+Status limit_as(const Split& split, const Placement& peer, const evaluate::ScoreOptions& score,
+                PlaceOptions& options, ThreadPool& pool) {
+  options.max_imbalance = options.mean_imbalance = 0;
   const ModelShape& shape = split.planned().source().shape();
-  const bool replicas = peer.slots_per_gpu() * peer.topology().gpus() > shape.experts;
-  if (algorithm->shares_imbalance() && !replicas && peer.topology().nodes > 1 && options.pins.empty() &&
-      options.from == nullptr) {
-    options.max_imbalance = 0;
+  if (can_share_imbalance(shape, peer.topology(), options)) {
     MOESAIC_ASSIGN(options.mean_imbalance, unseen_imbalance(split, peer, pool));
   } else {
     MOESAIC_ASSIGN(options.max_imbalance, imbalance_of(split, peer, score, pool));
@@ -98,7 +95,7 @@ Result<std::vector<NamedScore>> compare_on(const Split& split, const std::vector
     }
     if (!entry.at.empty()) {
       MOESAIC_ASSIGN(const Placement* const peer, place_plain(entry.at));
-      MOESAIC_TRY(limit_as(split, entry, *peer, options.score, one, pool));
+      MOESAIC_TRY(limit_as(split, *peer, options.score, one, pool));
     }
     for (std::uint64_t seed = 0; seed < seeds; ++seed) {
       one.seed = options.place.seed + seed;

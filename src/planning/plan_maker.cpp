@@ -75,23 +75,6 @@ Result<std::vector<placement::Pin>> pins_for(const placement::Algorithm& algorit
                                  problem.slots_per_gpu);
 }
 
-Status check_mean_imbalance(const placement::Algorithm& algorithm, const placement::Problem& problem) {
-  if (problem.mean_imbalance == 0) return {};
-  const auto no = [](std::string_view why) {
-    return bad_input(fmt::format("--mean-imbalance: {}; use --max-imbalance.", why));
-  };
-  if (!algorithm.shares_imbalance())
-    return no(fmt::format("--algorithm {} has no such limit", algorithm.name()));
-  if (problem.topology.nodes < 2) return no("on one node no load can be shared between nodes");
-  if (problem.slots_per_gpu * problem.topology.gpus() != problem.demand.shape().experts) {
-    return no("with replicas every layer keeps a limit of its own");
-  }
-  if (!problem.pins.empty() || problem.from != nullptr) {
-    return no("with pinned experts or a running plan every layer keeps a limit of its own");
-  }
-  return {};
-}
-
 /// What the placement was told and does not do.
 void verify_pins(const PlaceOptions& options, artifact::Plan& plan) {
   for (const placement::Pin& pin : placement::unmet_pins(options.pins, plan.placement)) {
@@ -134,7 +117,8 @@ Result<placement::Solution> place_on(const placement::Demand& demand, const Spli
   placement::Problem problem = problem_of(demand, split.options().topology, options, pool);
   MOESAIC_ASSIGN(const std::vector<placement::Pin> pins, pins_for(*algorithm, problem, options));
   problem.pins = pins;
-  MOESAIC_TRY(check_mean_imbalance(*algorithm, problem));
+  if (options.mean_imbalance > 0)
+    MOESAIC_TRY(can_share_imbalance(demand.shape(), split.options().topology, options));
   if (options.comm->size() > 1) problem.share = &share;
   return algorithm->place(problem);
 }
@@ -144,6 +128,24 @@ Result<placement::Solution> place_on(const placement::Demand& demand, const Spli
 Result<placement::Solution> place(const Split& split, const PlaceOptions& options, ThreadPool& pool) {
   return place_on(TraceDemand(split.planned(), split.planned_homes().of_request, split.loads()), split,
                   options, pool);
+}
+
+Status can_share_imbalance(const ModelShape& shape, const Topology& topology, const PlaceOptions& options) {
+  MOESAIC_ASSIGN(const placement::Algorithm* const algorithm, placement::find_algorithm(options.algorithm));
+  const auto no = [](std::string_view why) {
+    return bad_input(fmt::format("--mean-imbalance: {}; use --max-imbalance.", why));
+  };
+  if (!algorithm->shares_imbalance()) {
+    return no(fmt::format("--algorithm {} has no such limit", algorithm->name()));
+  }
+  if (topology.nodes < 2) return no("on one node no load can be shared between nodes");
+  if (options.slots_per_gpu * topology.gpus() != shape.experts) {
+    return no("with replicas every layer keeps a limit of its own");
+  }
+  if (!options.pins.empty() || options.from != nullptr) {
+    return no("with pinned experts or a running plan every layer keeps a limit of its own");
+  }
+  return {};
 }
 
 Result<double> unseen_imbalance(const Split& split, const Placement& placement, ThreadPool& pool) {
@@ -342,7 +344,7 @@ Result<artifact::Plan> make_counts_plan(const trace::Trace& trace, const Topolog
   const LoadDemand demand(trace.shape(), loads);
   const placement::Problem problem = problem_of(demand, topology, options, pool);
   MOESAIC_TRY(pins_for(*algorithm, problem, options));
-  MOESAIC_TRY(check_mean_imbalance(*algorithm, problem));
+  if (options.mean_imbalance > 0) MOESAIC_TRY(can_share_imbalance(trace.shape(), topology, options));
   MOESAIC_ASSIGN(placement::Solution solution, algorithm->place(problem));
   artifact::Plan plan = plan_of(std::move(solution), trace, options);
   plan.source.requests = "all";

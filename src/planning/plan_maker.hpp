@@ -47,6 +47,10 @@ Result<placement::Solution> place_on_scored(const Split& split, const PlaceOptio
 Result<placement::Solution> place_weighted(const Split& split, std::span<const std::uint32_t> weights,
                                            const PlaceOptions& options, ThreadPool& pool);
 
+/// Whether options.algorithm can plan for a mean imbalance that the layers share. Errors (bad input) say why
+/// not.
+Status can_share_imbalance(const ModelShape& shape, const Topology& topology, const PlaceOptions& options);
+
 /// Node max/mean that requests the plan was not made on will find, mean over layers: as
 /// Problem::mean_imbalance is measured. REQUIRES: no replicas. Cost: reads the planned tokens.
 Result<double> unseen_imbalance(const Split& split, const Placement& placement, ThreadPool& pool);
