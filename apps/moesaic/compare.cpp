@@ -18,6 +18,7 @@ struct Options {
                                          "patterns", "moesaic", "moesaic@scored"};
   std::size_t splits = 5;
   bool across = false;
+  double learn_share = 1;
 };
 
 /// Every algorithm on domains it has not seen, and what a plan made on them would have sent.
@@ -66,7 +67,9 @@ Status run(Context& context, const Options& options) {
   if (across && options.common.score_domains.empty() != options.common.domains.empty()) {
     return bad_input("--score-domains: give --domains with it, those to plan on.");
   }
-  const planning::CompareOptions asked{.split = resolved.split,
+  planning::SplitOptions split = resolved.split;
+  split.learn_share = options.learn_share;
+  const planning::CompareOptions asked{.split = split,
                                        .splits = options.splits,
                                        .algorithms = options.algorithms,
                                        .place = place,
@@ -97,6 +100,10 @@ Status run(Context& context, const Options& options) {
   } else {
     fmt::print("{}", score_legend(topology.nodes));
   }
+  if (options.learn_share < 1) {
+    fmt::print("Plans learnt from {:.0f} % of the requests that they might have learnt from (--learn-share).\n",
+               100 * options.learn_share);
+  }
   print_notes(resolved.said);
   Json json;
   json["schema"] = "moesaic.compare/1";
@@ -104,6 +111,7 @@ Status run(Context& context, const Options& options) {
   json["splits"] = options.splits;
   json["slots_per_gpu"] = resolved.slots_per_gpu;
   json["phase"] = name(resolved.split.phase);
+  json["learn_share"] = options.learn_share;
   json["predict_from"] = to_string(resolved.split.from);
   json["algorithms"] = Json::Object{};
   for (std::size_t a = 0; a < options.algorithms.size(); ++a) {
@@ -136,6 +144,11 @@ void add_compare(CLI::App& app, Context& context) {
       ->add_option("--score-domains", options->common.score_domains,
                    "Plan on --domains, score on these: what plans are worth where they have not been")
       ->delimiter(',');
+  command
+      ->add_option("--learn-share", options->learn_share,
+                   "Plans learn from this share of the requests they might learn from: does recording more pay?")
+      ->capture_default_str()
+      ->check(CLI::Range(0.01, 1.0));
   options->common.add_topology(*command);
   options->common.add_planning(*command);
   options->common.oracles = true;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <numeric>
 
 #include "core/check.hpp"
@@ -49,16 +50,26 @@ Result<RequestSet> parse_request_set(std::string_view text) {
   return bad_input(fmt::format("--requests {}: expected all, train, heldout or @file", text));
 }
 
+namespace {
+
+/// `rows` by (domain, hash of seed and id, row).
+void order_in_domains(std::vector<std::uint32_t>& rows, std::span<const std::string> ids,
+                      std::span<const std::uint16_t> domains, std::uint64_t seed) {
+  std::vector<std::uint64_t> hash(ids.size());
+  for (const std::uint32_t row : rows) hash[row] = counter_hash({seed, hash_bytes(ids[row])});
+  std::ranges::sort(rows, [&](std::uint32_t a, std::uint32_t b) {
+    return std::tuple(domains[a], hash[a], a) < std::tuple(domains[b], hash[b], b);
+  });
+}
+
+}  // namespace
+
 std::vector<bool> heldout_split(std::span<const std::string> ids, std::span<const std::uint16_t> domains,
                                 std::uint64_t seed, std::size_t one_in) {
   MOESAIC_CHECK(ids.size() == domains.size() && one_in > 0);
-  std::vector<std::uint64_t> hash(ids.size());
-  for (std::size_t i = 0; i < ids.size(); ++i) hash[i] = counter_hash({seed, hash_bytes(ids[i])});
-  std::vector<std::size_t> order(ids.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::ranges::sort(order, [&](std::size_t a, std::size_t b) {
-    return std::tuple(domains[a], hash[a], a) < std::tuple(domains[b], hash[b], b);
-  });
+  std::vector<std::uint32_t> order(ids.size());
+  std::iota(order.begin(), order.end(), 0u);
+  order_in_domains(order, ids, domains, seed);
   std::vector<bool> heldout(ids.size());
   static_assert(kHeldoutShare * kHeldoutOneIn == 1.0);
   for (std::size_t rank = 0; rank < order.size(); ++rank) heldout[order[rank]] = rank % one_in == one_in / 2;
@@ -77,6 +88,20 @@ std::vector<std::uint32_t> select_requests(std::span<const std::string> ids,
     }
   }
   return selected;
+}
+
+std::vector<std::uint32_t> thinned(std::vector<std::uint32_t> rows, std::span<const std::string> ids,
+                                   std::span<const std::uint16_t> domains, std::uint64_t seed, double share) {
+  MOESAIC_CHECK(ids.size() == domains.size() && share > 0 && share <= 1);
+  // Another order than heldout_split()'s, which dealt these rows out.
+  order_in_domains(rows, ids, domains, counter_hash({seed, 1}));
+  std::vector<std::uint32_t> kept;
+  for (std::size_t rank = 0; rank < rows.size(); ++rank) {
+    const double before = static_cast<double>(rank) * share;
+    if (std::floor(before + share + 1e-9) > std::floor(before + 1e-9)) kept.push_back(rows[rank]);
+  }
+  std::ranges::sort(kept);
+  return kept;
 }
 
 Result<PredictFrom> parse_predict_from(std::string_view text) {

@@ -32,7 +32,8 @@ Result<Split> Split::make(const trace::Trace& trace, const SplitOptions& options
   split.options_ = options;
   split.planned_ = std::make_unique<evaluate::SelectedTokens>(
       trace,
-      evaluate::TokenChoice{.requests = requests_of(table, options, options.planned_on, options.domains),
+      evaluate::TokenChoice{.requests = thinned(requests_of(table, options, options.planned_on, options.domains),
+                                                table.id, table.domain, options.seed, options.learn_share),
                             .phase = options.phase,
                             .from = options.from,
                             .score_predicted = true});

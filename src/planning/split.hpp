@@ -31,6 +31,7 @@ struct SplitOptions {
   /// The same of the requests that are scored, where they are to be of other domains; empty = `domains`.
   std::vector<std::uint16_t> scored_domains = {};
   std::vector<std::uint32_t> left_out = {};  ///< rows that are neither planned on nor scored, ascending
+  double learn_share = 1;  ///< in (0, 1]: of the planned requests that are left, in each domain (thinned())
   /// Homes of planned and scored requests both come from this one, online; no new groups are made. For
   /// changing a running plan, whose KV caches and groups stay. nullptr = group.
   const signature::Assigner* assigner = nullptr;

@@ -38,6 +38,27 @@ TEST(Selection, TrainAndHeldOutPartAllRequestsAndSeedsDiffer) {
   EXPECT_NE(heldout, select_requests(ids, domains, RequestSet::kHeldout, 4));
 }
 
+TEST(Selection, ThinnedKeepsItsShareOfEveryDomainAndAllOfThemAtOne) {
+  const auto ids = some_ids(400);
+  std::vector<std::uint16_t> domains(ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) domains[i] = static_cast<std::uint16_t>(i % 3);
+  const auto train = select_requests(ids, domains, RequestSet::kTrain, 1);
+  EXPECT_EQ(thinned(train, ids, domains, 1, 1.0), train);
+  for (const double share : {0.1, 0.25, 0.3, 0.75}) {
+    const auto kept = thinned(train, ids, domains, 1, share);
+    EXPECT_TRUE(std::ranges::is_sorted(kept));
+    EXPECT_TRUE(std::ranges::includes(train, kept));
+    for (std::uint16_t domain = 0; domain < 3; ++domain) {
+      const auto of_domain = [&](const auto& rows) {
+        return static_cast<double>(
+            std::ranges::count_if(rows, [&](std::uint32_t row) { return domains[row] == domain; }));
+      };
+      EXPECT_NEAR(of_domain(kept), share * of_domain(train), 1) << share << ' ' << domain;
+    }
+  }
+  EXPECT_NE(thinned(train, ids, domains, 1, 0.25), thinned(train, ids, domains, 2, 0.25));
+}
+
 TEST(Selection, PredictFromReadsBackWhatItPrints) {
   for (const char* text : {"prefill", "fraction:0.5", "fraction:0.333,max:48"}) {
     const auto from = parse_predict_from(text);

@@ -33,6 +33,18 @@ TEST(Compare, HomesThatAreToldTheDecodeSendNoMoreThanThoseFromAPrefill) {
   EXPECT_LT(told, copies(grouping::AssignMode::kRandom));
 }
 
+TEST(Compare, PlansLearnFromTheShareTheyAreGivenAndAreScoredOnTheSame) {
+  const Store store;
+  ThreadPool pool(1);
+  SplitOptions asked = Store::split_options();
+  const auto all = Split::make(store.trace(), asked, pool);
+  asked.learn_share = 0.5;
+  const auto half = Split::make(store.trace(), asked, pool);
+  ASSERT_TRUE(all && half);
+  EXPECT_EQ(half->planned().requests().size(), all->planned().requests().size() / 2);
+  EXPECT_TRUE(std::ranges::equal(half->scored().requests(), all->scored().requests()));
+}
+
 TEST(Compare, ToldHomesNeedNewGroups) {
   const Store store;
   ThreadPool pool(1);
