@@ -101,8 +101,9 @@ Status run(Context& context, const Options& options) {
     fmt::print("{}", score_legend(topology.nodes));
   }
   if (options.learn_share < 1) {
-    fmt::print("Plans learnt from {:.0f} % of the requests that they might have learnt from (--learn-share).\n",
-               100 * options.learn_share);
+    fmt::print(
+        "Plans learnt from {:.0f} % of the requests that they might have learnt from (--learn-share).\n",
+        100 * options.learn_share);
   }
   print_notes(resolved.said);
   Json json;
@@ -145,8 +146,9 @@ void add_compare(CLI::App& app, Context& context) {
                    "Plan on --domains, score on these: what plans are worth where they have not been")
       ->delimiter(',');
   command
-      ->add_option("--learn-share", options->learn_share,
-                   "Plans learn from this share of the requests they might learn from: does recording more pay?")
+      ->add_option(
+          "--learn-share", options->learn_share,
+          "Plans learn from this share of the requests they might learn from: does recording more pay?")
       ->capture_default_str()
       ->check(CLI::Range(0.01, 1.0));
   options->common.add_topology(*command);

@@ -1,7 +1,9 @@
 #include "placement/partition_front.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <tuple>
 
 #include "core/check.hpp"
 
@@ -18,36 +20,82 @@ void PartitionFront::offer(std::int64_t copies, std::span<const std::int64_t> pa
   point.part_of_item.assign(part_of_item.begin(), part_of_item.end());
 }
 
+namespace {
+
+/// What one layer may choose: by weight, each with fewer copies than those before it.
+struct Choice {
+  std::size_t step = 0;
+  std::int64_t copies = 0;
+  double above = 0;        ///< imbalance over that of the first one
+  std::size_t weight = 0;  ///< cells of the table
+};
+
+std::vector<Choice> choices_of(std::span<const std::int64_t> copies, std::span<const double> imbalance) {
+  std::vector<Choice> all, kept;
+  for (std::size_t s = 0; s < copies.size(); ++s) {
+    if (copies[s] >= 0) all.push_back({.step = s, .copies = copies[s], .above = imbalance[s]});
+  }
+  MOESAIC_CHECK(!all.empty());
+  std::ranges::sort(all, [](const Choice& a, const Choice& b) {
+    return std::tuple(a.above, a.copies, a.step) < std::tuple(b.above, b.copies, b.step);
+  });
+  for (const Choice& choice : all) {
+    if (kept.empty() || choice.copies < kept.back().copies) kept.push_back(choice);
+  }
+  const double least = kept[0].above;
+  for (Choice& choice : kept) choice.above -= least;
+  return kept;
+}
+
+}  // namespace
+
 std::vector<std::size_t> share_budget(std::span<const std::int64_t> copies, std::span<const double> imbalance,
                                       double budget) {
   constexpr std::size_t kSteps = PartitionFront::kSteps;
+  static_assert(kSteps <= 256);
   MOESAIC_CHECK(copies.size() == imbalance.size() && copies.size() % kSteps == 0);
   const std::size_t layers = copies.size() / kSteps;
-  std::vector<std::size_t> chosen(layers);
-  const auto choose = [&](double price) {  // the mean imbalance at that price
-    double sum = 0;
-    for (std::size_t layer = 0; layer < layers; ++layer) {
-      double best = std::numeric_limits<double>::infinity();
-      for (std::size_t i = layer * kSteps; i < (layer + 1) * kSteps; ++i) {
-        if (copies[i] < 0) continue;
-        const double score = static_cast<double>(copies[i]) + price * imbalance[i];
-        if (score < best) best = score, chosen[layer] = i - layer * kSteps;
-      }
-      MOESAIC_CHECK(best < std::numeric_limits<double>::infinity());
-      sum += imbalance[layer * kSteps + chosen[layer]];
-    }
-    return sum / static_cast<double>(std::max<std::size_t>(1, layers));
-  };
-  if (choose(0) <= budget) return chosen;
-  // So dear that every layer is as even as it can be: no step saves more copies than there are.
-  double low = 0, high = 1;
-  for (const std::int64_t c : copies) high = std::max(high, static_cast<double>(c));
-  high *= 1e9;
-  for (int halving = 0; halving < 100; ++halving) {
-    const double price = (low + high) / 2;
-    (choose(price) <= budget ? high : low) = price;
+  std::vector<std::vector<Choice>> choices(layers);
+  double room = 0;
+  for (std::size_t layer = 0; layer < layers; ++layer) {
+    choices[layer] =
+        choices_of(copies.subspan(layer * kSteps, kSteps), imbalance.subspan(layer * kSteps, kSteps));
+    room += budget - imbalance[layer * kSteps + choices[layer][0].step];
   }
-  choose(high);
+  std::vector<std::size_t> chosen(layers);
+  for (std::size_t layer = 0; layer < layers; ++layer) chosen[layer] = choices[layer][0].step;
+  if (room <= 0) return chosen;
+  // Weights are rounded up, so what fits kCells fits the budget; up to a cell a layer more may fit as well.
+  constexpr std::size_t kCells = 20'000;
+  const std::size_t width = kCells + layers + 1;
+  std::vector<std::int64_t> best(width),
+      next(width);                                  // fewest copies of the layers so far within so many cells
+  std::vector<std::uint8_t> taken(layers * width);  // which choice of the layer that takes
+  for (std::size_t layer = 0; layer < layers; ++layer) {
+    for (Choice& choice : choices[layer]) {
+      const double cells = std::ceil(choice.above / room * kCells);
+      choice.weight = cells < static_cast<double>(width) ? static_cast<std::size_t>(cells) : width;
+    }
+    for (std::size_t cell = 0; cell < width; ++cell) {
+      next[cell] = std::numeric_limits<std::int64_t>::max();
+      for (std::size_t c = 0; c < choices[layer].size() && choices[layer][c].weight <= cell; ++c) {
+        const std::int64_t sum = best[cell - choices[layer][c].weight] + choices[layer][c].copies;
+        if (sum < next[cell]) next[cell] = sum, taken[layer * width + cell] = static_cast<std::uint8_t>(c);
+      }
+    }
+    best.swap(next);
+  }
+  for (std::size_t most = width; most-- > kCells;) {
+    std::size_t cell = most;
+    double above = 0;
+    for (std::size_t layer = layers; layer-- > 0;) {
+      const Choice& choice = choices[layer][taken[layer * width + cell]];
+      chosen[layer] = choice.step;
+      above += choice.above;
+      cell -= choice.weight;
+    }
+    if (above <= room * (1 + 1e-9)) break;
+  }
   return chosen;
 }
 

@@ -31,12 +31,12 @@ Result<Split> Split::make(const trace::Trace& trace, const SplitOptions& options
   Split split;
   split.options_ = options;
   split.planned_ = std::make_unique<evaluate::SelectedTokens>(
-      trace,
-      evaluate::TokenChoice{.requests = thinned(requests_of(table, options, options.planned_on, options.domains),
-                                                table.id, table.domain, options.seed, options.learn_share),
-                            .phase = options.phase,
-                            .from = options.from,
-                            .score_predicted = true});
+      trace, evaluate::TokenChoice{
+                 .requests = thinned(requests_of(table, options, options.planned_on, options.domains),
+                                     table.id, table.domain, options.seed, options.learn_share),
+                 .phase = options.phase,
+                 .from = options.from,
+                 .score_predicted = true});
   split.scored_ = std::make_unique<evaluate::SelectedTokens>(
       trace,
       evaluate::TokenChoice{
