@@ -1,8 +1,6 @@
 #include "placement/unseen_loads.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <numeric>
 
 #include "core/balance.hpp"
@@ -11,26 +9,6 @@
 
 namespace moesaic::placement {
 namespace {
-
-/// Poisson's distribution of a mean of at most kLeast, drawn by a hash.
-class Poisson {
- public:
-  explicit Poisson(double mean) {
-    double chance = std::exp(-mean), sum = 0;
-    for (std::size_t i = 0; i < at_most_.size(); ++i) {
-      sum += chance;
-      at_most_[i] = sum;
-      chance *= mean / static_cast<double>(i + 1);
-    }
-  }
-  std::int64_t drawn_by(std::uint64_t hash) const {
-    const double u = static_cast<double>(hash >> 11) * 0x1p-53;
-    return std::ranges::upper_bound(at_most_, u) - at_most_.begin();
-  }
-
- private:
-  std::array<double, 4 * UnseenLoads::kLeast> at_most_{};  ///< [i]: the chance of i or fewer
-};
 
 std::size_t requests_of(const traffic::LayerTokens& tokens) {
   std::size_t requests = 0;
@@ -43,31 +21,22 @@ std::size_t requests_of(const traffic::LayerTokens& tokens) {
 
 UnseenLoads::UnseenLoads(const traffic::LayerTokens& tokens, std::size_t experts)
     : experts_(experts), rows_(kDraws * kParts * experts) {
-  const std::size_t requests = requests_of(tokens);
-  const bool quarters = requests >= kParts * kLeast;
-  const Poisson times_drawn(static_cast<double>(kLeast) /
-                            static_cast<double>(std::max<std::size_t>(1, requests)));
-  struct Drawn {
-    std::int64_t* rows = nullptr;  ///< [E] of the set
-    std::int64_t times = 0;
-  };
-  std::vector<Drawn> drawn;
+  const auto requests = static_cast<double>(requests_of(tokens));
+  const double share = std::max(1.0 / kParts, kLikeFresh / (kLikeFresh + requests));
+  std::vector<std::int64_t*> sets;
   for (const traffic::Segment& segment : tokens.segments) {
-    drawn.clear();
+    sets.clear();
     for (std::size_t draw = 0; draw < kDraws; ++draw) {
-      std::int64_t* const sets = &rows_[draw * kParts * experts_];
-      if (quarters) {
-        drawn.push_back({sets + counter_hash({draw, segment.request}) % kParts * experts_, 1});
-        continue;
-      }
-      for (std::size_t part = 0; part < kParts; ++part) {
-        const std::int64_t times = times_drawn.drawn_by(counter_hash({draw, part, segment.request}));
-        if (times > 0) drawn.push_back({sets + part * experts_, times});
-      }
+      const std::uint64_t hash = counter_hash({draw, segment.request});
+      // A point of the circle in steps of 1 / kParts, from the low bits, and within its step, from the high
+      // ones.
+      const double within = static_cast<double>(hash >> 11) * 0x1p-53;
+      for (std::size_t turn = 0; static_cast<double>(turn) + within < share * kParts; ++turn)
+        sets.push_back(&rows_[(draw * kParts + (hash + turn) % kParts) * experts_]);
     }
     for (const ExpertId expert : tokens.experts.subspan(segment.begin * tokens.k, segment.count * tokens.k)) {
       if (expert == kMissingExpert) continue;
-      for (const Drawn& set : drawn) set.rows[index(expert)] += set.times;
+      for (std::int64_t* const set : sets) ++set[index(expert)];
     }
   }
 }
