@@ -14,8 +14,8 @@ namespace {
 struct Options {
   PlanOptions common;
   std::string trace, json;
-  std::vector<std::string> algorithms = {"linear",   "random",  "round-robin",   "eplb",
-                                         "patterns", "moesaic", "moesaic@scored"};
+  std::vector<std::string> algorithms = {"linear",   "random",  "round-robin", "eplb",
+                                         "patterns", "moesaic", "moesaic@all", "moesaic@scored"};
   std::size_t splits = 5;
   bool across = false;
   double learn_share = 1;
@@ -133,7 +133,7 @@ void add_compare(CLI::App& app, Context& context) {
       ->add_option(
           "-a,--algorithms", options->algorithms,
           "Which, see `moesaic algorithms`; A@B: A at the imbalance that B reaches; A@scored: A planned "
-          "on the scored tokens, an oracle")
+          "on the scored tokens, A@all: on all requests, both oracles")
       ->delimiter(',')
       ->capture_default_str();
   command->add_option("--splits", options->splits, "Splits, of seeds --seed, --seed + 1, ...")

@@ -12,20 +12,20 @@ namespace moesaic::planning {
 namespace {
 
 /// "moesaic@metis": an algorithm under the imbalance that another one reaches. "moesaic@scored": planned on
-/// the tokens it is scored on.
+/// the tokens it is scored on, "moesaic@all": on all requests, those among them.
 struct Entry {
   std::string algorithm, at;
-  bool on_scored = false;
+  decltype(&place) place_it = &place;
+  bool oracle() const { return place_it != &place; }
 };
 
 Result<Entry> entry_of(const std::string& text) {
   const std::size_t at = text.find('@');
   Entry entry{text.substr(0, at), at == std::string::npos ? "" : text.substr(at + 1)};
   MOESAIC_TRY(placement::find_algorithm(entry.algorithm));
-  if (entry.at == "scored") {
-    entry.at.clear();
-    entry.on_scored = true;
-  }
+  if (entry.at == "scored") entry.place_it = &place_on_scored;
+  if (entry.at == "all") entry.place_it = &place_on_all;
+  if (entry.oracle()) entry.at.clear();
   if (!entry.at.empty()) MOESAIC_TRY(placement::find_algorithm(entry.at));
   return entry;
 }
@@ -84,10 +84,10 @@ Result<std::vector<NamedScore>> compare_on(const Split& split, const std::vector
     return &plain.emplace(algorithm, std::move(solution.placement)).first->second;
   };
   for (const Entry& entry : entries) {
-    progress(entry.on_scored ? entry.algorithm + " on the scored tokens" : entry.algorithm);
+    progress(entry.algorithm + (entry.oracle() ? ", an oracle" : ""));
     MOESAIC_ASSIGN(PlaceOptions one, options_of(entry.algorithm));
     const std::uint64_t seeds = entry.algorithm == "random" ? kRandomSeeds : 1;
-    if (entry.at.empty() && seeds == 1 && !entry.on_scored) {
+    if (entry.at.empty() && seeds == 1 && !entry.oracle()) {
       MOESAIC_ASSIGN(const Placement* const placed, place_plain(entry.algorithm));
       placements.push_back(*placed);
       count.push_back(1);
@@ -99,8 +99,7 @@ Result<std::vector<NamedScore>> compare_on(const Split& split, const std::vector
     }
     for (std::uint64_t seed = 0; seed < seeds; ++seed) {
       one.seed = options.place.seed + seed;
-      MOESAIC_ASSIGN(placement::Solution solution,
-                     entry.on_scored ? place_on_scored(split, one, pool) : place(split, one, pool));
+      MOESAIC_ASSIGN(placement::Solution solution, entry.place_it(split, one, pool));
       placements.push_back(std::move(solution.placement));
     }
     count.push_back(seeds);

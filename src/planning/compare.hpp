@@ -18,9 +18,10 @@ struct Comparison {
 struct CompareOptions {
   SplitOptions split;
   std::size_t splits = 5;  ///< of seeds split.seed, split.seed + 1, ...
-  /// "A@B" is A under the limit that B's placement keeps on the planning tokens (the larger of its node and
-  /// GPU max/mean, means over layers). "A@scored", the oracle: A planned on the scored tokens with their
-  /// homes, which no plan made beforehand can know; what a plan keeps from it is what it cannot foresee.
+  /// "A@B" is A under the limit that B's placement keeps on the planning tokens: the mean over layers of its
+  /// nodes where A shares one, else the larger of its node and GPU max/mean. Oracles, which no plan made
+  /// beforehand can be: "A@scored", planned on the scored tokens with their homes; "A@all", on all requests,
+  /// those among them. What a plan keeps from them is what it cannot foresee.
   std::vector<std::string> algorithms;
   PlaceOptions place;
   evaluate::ScoreOptions score;

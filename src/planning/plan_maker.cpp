@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <map>
 
 #include "comm/deal.hpp"
 #include "core/version.hpp"
@@ -175,6 +176,25 @@ Result<placement::Solution> place_on_scored(const Split& split, const PlaceOptio
   MOESAIC_ASSIGN(std::vector<double> loads, split.scored().loads(pool));
   return place_on(TraceDemand(split.scored(), split.scored_homes().of_request, std::move(loads)), split,
                   options, pool);
+}
+
+Result<placement::Solution> place_on_all(const Split& split, const PlaceOptions& options, ThreadPool& pool) {
+  evaluate::TokenChoice choice = split.planned().choice();
+  std::map<std::uint32_t, HomeId> home_of;
+  const auto add = [&](const evaluate::SelectedTokens& tokens, const Homes& homes) {
+    for (std::size_t i = 0; i < tokens.requests().size(); ++i) {
+      if (home_of.emplace(tokens.requests()[i], homes.of_request[i]).second)
+        choice.requests.push_back(tokens.requests()[i]);
+    }
+  };
+  choice.requests.clear();
+  add(split.planned(), split.planned_homes());
+  add(split.scored(), split.scored_homes());
+  const evaluate::SelectedTokens all(split.planned().source(), std::move(choice));
+  std::vector<HomeId> homes;
+  for (const std::uint32_t request : all.requests()) homes.push_back(home_of.at(request));
+  MOESAIC_ASSIGN(std::vector<double> loads, all.loads(pool));
+  return place_on(TraceDemand(all, homes, std::move(loads)), split, options, pool);
 }
 
 Result<placement::Solution> place_weighted(const Split& split, std::span<const std::uint32_t> weights,

@@ -42,6 +42,12 @@ Result<placement::Solution> place(const Split& split, const PlaceOptions& option
 Result<placement::Solution> place_on_scored(const Split& split, const PlaceOptions& options,
                                             ThreadPool& pool);
 
+/// As place(), but on all requests of the split, planned and scored, in their homes: an oracle of what a plan
+/// may hope for that serves all of this traffic. A best plan for n requests sends on them, in expectation, no
+/// more than any plan sends on fresh ones of their kind, and less the fewer they are (Mak, Morton, Wood
+/// 1999).
+Result<placement::Solution> place_on_all(const Split& split, const PlaceOptions& options, ThreadPool& pool);
+
 /// As place() with every token of planned request i counting weights[i] times, in load too. Errors as
 /// place(). REQUIRES: the algorithm weighs_tokens(); a limit, options.max_imbalance > 0.
 Result<placement::Solution> place_weighted(const Split& split, std::span<const std::uint32_t> weights,

@@ -41,11 +41,12 @@ TEST(Across, APlanLosesWhereItHasNotBeenAndLinearDoesNotCare) {
     EXPECT_EQ(across->unseen.by_split[s][0].score.tokens, across->seen.by_split[s][0].score.tokens);
 }
 
-TEST(Across, TheOracleKnowsWhatIsScored) {
+TEST(Across, TheOraclesKnowWhatIsScored) {
   const Store store;
   ThreadPool pool(1);
   auto asked = options({code(store, "usual")}, {code(store, "rare")});
-  asked.algorithms = {"linear", "linear@scored", "eplb", "eplb@scored", "moesaic", "moesaic@scored"};
+  asked.algorithms = {"linear",  "linear@scored",  "eplb",       "eplb@scored",
+                      "moesaic", "moesaic@scored", "linear@all", "moesaic@all"};
   const auto across = compare_across(store.trace(), asked, pool, [](const std::string&) {});
   ASSERT_TRUE(across) << across.error().message;
   for (const std::vector<NamedScore>& split : across->unseen.by_split) {
@@ -53,7 +54,18 @@ TEST(Across, TheOracleKnowsWhatIsScored) {
     EXPECT_EQ(copies(0), copies(1)) << "linear looks at no tokens";
     EXPECT_GT(split[2].score.gpu_max_over_mean, split[3].score.gpu_max_over_mean);
     EXPECT_GT(copies(4), copies(5));
+    EXPECT_EQ(copies(0), copies(6));
+    // What knows both sends no less than what knows these alone.
+    EXPECT_GE(copies(7), copies(5));
   }
+  // Where most requests are of the scored domain it sends less than what does not know these.
+  asked = options({code(store, "rare")}, {code(store, "usual")});
+  asked.algorithms = {"moesaic", "moesaic@all"};
+  const auto back = compare_across(store.trace(), asked, pool, [](const std::string&) {});
+  ASSERT_TRUE(back) << back.error().message;
+  for (const std::vector<NamedScore>& split : back->unseen.by_split)
+    EXPECT_GT(split[0].score.dedup.node_copies_per_token_layer,
+              split[1].score.dedup.node_copies_per_token_layer);
 }
 
 TEST(Across, HalvesTheDomainsWhereNoneAreNamed) {
