@@ -26,7 +26,10 @@ Result<Entry> entry_of(const std::string& text) {
   if (entry.at == "scored") entry.place_it = &place_on_scored;
   if (entry.at == "all") entry.place_it = &place_on_all;
   if (entry.oracle()) entry.at.clear();
-  if (!entry.at.empty()) MOESAIC_TRY(placement::find_algorithm(entry.at));
+  if (!entry.at.empty() && !placement::find_algorithm(entry.at)) {
+    return bad_input(
+        fmt::format("{}: expected an algorithm after @ (`moesaic algorithms`), or scored or all.", text));
+  }
   return entry;
 }
 

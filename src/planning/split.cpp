@@ -45,10 +45,11 @@ Result<Split> Split::make(const trace::Trace& trace, const SplitOptions& options
           .phase = options.phase,
           .from = options.from});
   if (split.planned().requests().size() < homes) {
-    return bad_input(
-        fmt::format("{}: {} requests to plan on (--requests {}), expected at least one a home, {}; "
-                    "import a longer trace or plan for fewer GPUs.",
-                    trace.path(), split.planned().requests().size(), name(options.planned_on), homes));
+    return bad_input(fmt::format(
+        "{}: {} requests to plan on (--requests {}{}), expected at least one a home, {}; "
+        "import a longer trace or plan for fewer GPUs.",
+        trace.path(), split.planned().requests().size(), name(options.planned_on),
+        options.learn_share < 1 ? fmt::format(" --learn-share {}", options.learn_share) : "", homes));
   }
   if (split.planned().scored_tokens() == 0 || split.scored().scored_tokens() == 0) {
     return bad_input(

@@ -45,6 +45,14 @@ TEST(Compare, PlansLearnFromTheShareTheyAreGivenAndAreScoredOnTheSame) {
   EXPECT_TRUE(std::ranges::equal(half->scored().requests(), all->scored().requests()));
 }
 
+TEST(Compare, SaysWhatMayFollowTheAt) {
+  const Store store;
+  const auto found = compared(store, {"moesaic@al"});
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().message,
+            "moesaic@al: expected an algorithm after @ (`moesaic algorithms`), or scored or all.");
+}
+
 TEST(Compare, ToldHomesNeedNewGroups) {
   const Store store;
   ThreadPool pool(1);
