@@ -29,7 +29,7 @@ struct Kept {
 
 /// False before the first frame and after the thread's store is gone.
 thread_local bool kept_lives = false;
-thread_local Kept kept;
+thread_local Kept kept_frames;
 
 Kept::~Kept() {
   kept_lives = false;
@@ -50,22 +50,22 @@ void* new_frame(std::size_t bytes) {
   if (!kReuse || bytes > kLargest) return ::operator new(bytes);
   const std::size_t list = list_of(bytes), rounded = (list + 1) * kStep;
   if (!kept_lives) {
-    kept.bytes = 0;  // the first use makes the store, so that it is destroyed with the thread
+    kept_frames.bytes = 0;  // the first use makes the store, so that it is destroyed with the thread
     kept_lives = true;
   }
-  Free* const frame = kept.lists[list];
+  Free* const frame = kept_frames.lists[list];
   if (frame == nullptr) return ::operator new(rounded);
-  kept.lists[list] = frame->next;
-  kept.bytes -= rounded;
+  kept_frames.lists[list] = frame->next;
+  kept_frames.bytes -= rounded;
   return frame;
 }
 
 void delete_frame(void* frame, std::size_t bytes) noexcept {
   if (kReuse && bytes <= kLargest && kept_lives) {
     const std::size_t list = list_of(bytes), rounded = (list + 1) * kStep;
-    if (kept.bytes + rounded <= kMaxKept) {
-      kept.lists[list] = new (frame) Free{kept.lists[list]};
-      kept.bytes += rounded;
+    if (kept_frames.bytes + rounded <= kMaxKept) {
+      kept_frames.lists[list] = new (frame) Free{kept_frames.lists[list]};
+      kept_frames.bytes += rounded;
       return;
     }
   }
