@@ -35,9 +35,9 @@ std::vector<std::uint32_t> select_requests(std::span<const std::string> ids,
                                            std::span<const std::uint16_t> domains, RequestSet set,
                                            std::uint64_t seed, std::size_t one_in = kHeldoutOneIn);
 
-/// Of `rows` about `share` in (0, 1], ascending: in each domain those whose hash(seed, id) comes first in
-/// turn, so that every domain keeps its share to within one request. A larger share keeps all of a smaller
-/// one's only by chance. O(n log n).
+/// About `share` of `rows`, ascending: of every domain its share to within one request, spread evenly over
+/// the order of hash(seed, id). Share 1 keeps all; a smaller share need not lie within a larger one. O(n log
+/// n). REQUIRES: share in (0, 1].
 std::vector<std::uint32_t> thinned(std::vector<std::uint32_t> rows, std::span<const std::string> ids,
                                    std::span<const std::uint16_t> domains, std::uint64_t seed, double share);
 

@@ -22,13 +22,14 @@ void PartitionFront::offer(std::int64_t copies, std::span<const std::int64_t> pa
 
 namespace {
 
-/// What one layer may choose: by weight, each with fewer copies than those before it.
+/// What one layer may choose: each more uneven than those before it, and with fewer copies.
 struct Choice {
   std::size_t step = 0;
   std::int64_t copies = 0;
   double above = 0;        ///< imbalance over that of the first one
-  std::size_t weight = 0;  ///< cells of the table
+  std::size_t weight = 0;  ///< `above` in cells of the budget, rounded up
 };
+using Layers = std::vector<std::vector<Choice>>;
 
 std::vector<Choice> choices_of(std::span<const std::int64_t> copies, std::span<const double> imbalance) {
   std::vector<Choice> all, kept;
@@ -47,6 +48,24 @@ std::vector<Choice> choices_of(std::span<const std::int64_t> copies, std::span<c
   return kept;
 }
 
+/// [layers, width]: the choice of each layer with which it and those before it send fewest copies, where all
+/// their weights together may be the cell's number.
+std::vector<std::uint8_t> cheapest(const Layers& layers, std::size_t width) {
+  std::vector<std::int64_t> before(width), sent(width);
+  std::vector<std::uint8_t> taken(layers.size() * width);
+  for (std::size_t layer = 0; layer < layers.size(); ++layer) {
+    for (std::size_t cell = 0; cell < width; ++cell) {
+      sent[cell] = std::numeric_limits<std::int64_t>::max();
+      for (std::size_t c = 0; c < layers[layer].size() && layers[layer][c].weight <= cell; ++c) {
+        const std::int64_t sum = before[cell - layers[layer][c].weight] + layers[layer][c].copies;
+        if (sum < sent[cell]) sent[cell] = sum, taken[layer * width + cell] = static_cast<std::uint8_t>(c);
+      }
+    }
+    before.swap(sent);
+  }
+  return taken;
+}
+
 }  // namespace
 
 std::vector<std::size_t> share_budget(std::span<const std::int64_t> copies, std::span<const double> imbalance,
@@ -54,42 +73,30 @@ std::vector<std::size_t> share_budget(std::span<const std::int64_t> copies, std:
   constexpr std::size_t kSteps = PartitionFront::kSteps;
   static_assert(kSteps <= 256);
   MOESAIC_CHECK(copies.size() == imbalance.size() && copies.size() % kSteps == 0);
-  const std::size_t layers = copies.size() / kSteps;
-  std::vector<std::vector<Choice>> choices(layers);
+  Layers layers;
+  std::vector<std::size_t> chosen;
   double room = 0;
-  for (std::size_t layer = 0; layer < layers; ++layer) {
-    choices[layer] =
-        choices_of(copies.subspan(layer * kSteps, kSteps), imbalance.subspan(layer * kSteps, kSteps));
-    room += budget - imbalance[layer * kSteps + choices[layer][0].step];
+  for (std::size_t first = 0; first < copies.size(); first += kSteps) {
+    layers.push_back(choices_of(copies.subspan(first, kSteps), imbalance.subspan(first, kSteps)));
+    chosen.push_back(layers.back()[0].step);
+    room += budget - imbalance[first + chosen.back()];
   }
-  std::vector<std::size_t> chosen(layers);
-  for (std::size_t layer = 0; layer < layers; ++layer) chosen[layer] = choices[layer][0].step;
   if (room <= 0) return chosen;
-  // Weights are rounded up, so what fits kCells fits the budget; up to a cell a layer more may fit as well.
   constexpr std::size_t kCells = 20'000;
-  const std::size_t width = kCells + layers + 1;
-  std::vector<std::int64_t> best(width),
-      next(width);                                  // fewest copies of the layers so far within so many cells
-  std::vector<std::uint8_t> taken(layers * width);  // which choice of the layer that takes
-  for (std::size_t layer = 0; layer < layers; ++layer) {
-    for (Choice& choice : choices[layer]) {
+  const std::size_t width = kCells + layers.size() + 1;
+  for (std::vector<Choice>& choices : layers) {
+    for (Choice& choice : choices) {
       const double cells = std::ceil(choice.above / room * kCells);
       choice.weight = cells < static_cast<double>(width) ? static_cast<std::size_t>(cells) : width;
     }
-    for (std::size_t cell = 0; cell < width; ++cell) {
-      next[cell] = std::numeric_limits<std::int64_t>::max();
-      for (std::size_t c = 0; c < choices[layer].size() && choices[layer][c].weight <= cell; ++c) {
-        const std::int64_t sum = best[cell - choices[layer][c].weight] + choices[layer][c].copies;
-        if (sum < next[cell]) next[cell] = sum, taken[layer * width + cell] = static_cast<std::uint8_t>(c);
-      }
-    }
-    best.swap(next);
   }
+  const std::vector<std::uint8_t> taken = cheapest(layers, width);
+  // Weights are rounded up: what takes kCells is within the budget, and up to a cell a layer more may be too.
   for (std::size_t most = width; most-- > kCells;) {
     std::size_t cell = most;
     double above = 0;
-    for (std::size_t layer = layers; layer-- > 0;) {
-      const Choice& choice = choices[layer][taken[layer * width + cell]];
+    for (std::size_t layer = layers.size(); layer-- > 0;) {
+      const Choice& choice = layers[layer][taken[layer * width + cell]];
       chosen[layer] = choice.step;
       above += choice.above;
       cell -= choice.weight;

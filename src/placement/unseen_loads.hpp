@@ -3,7 +3,7 @@
 // experts. So imbalance is measured on parts of the planning requests, drawn several times: quarters, and
 // larger parts of fewer than 300 requests. A quarter of few requests is uneven whatever the placement, which
 // would make the plan shy of every saving. Loads of a share p of n requests differ from those of all n by a
-// variance of (1 - p) / (p n), those of s fresh requests by 1 / s (Cochran 1977, 2.6): p = s / (s + n).
+// variance of (1 - p) / (p n), those of s fresh requests by 1 / s (Cochran 1977, chapter 2): p = s / (s + n).
 #pragma once
 
 #include <cstddef>

@@ -179,17 +179,16 @@ Result<placement::Solution> place_on_scored(const Split& split, const PlaceOptio
 }
 
 Result<placement::Solution> place_on_all(const Split& split, const PlaceOptions& options, ThreadPool& pool) {
-  evaluate::TokenChoice choice = split.planned().choice();
   std::map<std::uint32_t, HomeId> home_of;
   const auto add = [&](const evaluate::SelectedTokens& tokens, const Homes& homes) {
-    for (std::size_t i = 0; i < tokens.requests().size(); ++i) {
-      if (home_of.emplace(tokens.requests()[i], homes.of_request[i]).second)
-        choice.requests.push_back(tokens.requests()[i]);
-    }
+    for (std::size_t i = 0; i < tokens.requests().size(); ++i)
+      home_of.emplace(tokens.requests()[i], homes.of_request[i]);
   };
-  choice.requests.clear();
   add(split.planned(), split.planned_homes());
   add(split.scored(), split.scored_homes());
+  evaluate::TokenChoice choice = split.planned().choice();
+  choice.requests.clear();
+  for (const auto& [request, home] : home_of) choice.requests.push_back(request);
   const evaluate::SelectedTokens all(split.planned().source(), std::move(choice));
   std::vector<HomeId> homes;
   for (const std::uint32_t request : all.requests()) homes.push_back(home_of.at(request));
