@@ -39,10 +39,10 @@ class PartitionFront {
 /// The step to take in each layer so that copies over all layers are fewest while the mean imbalance is at
 /// most `budget`, or as low as it can be where no choice is within: a layer may be more uneven where that
 /// saves much, and pays with one where it saves little. A multiple-choice knapsack, by dynamic programming
-/// (Kellerer, Pferschy, Pisinger 2004, chapter 11) over the budget above the most even choices in 20,000 cells: no
-/// choice that leaves a cell a layer unused sends less. `copies` and `imbalance` are [layers, kSteps];
-/// copies < 0: no such choice. O(layers kSteps cells): a tenth of a second for 58 layers. REQUIRES: a choice
-/// in every layer.
+/// (Kellerer, Pferschy, Pisinger 2004, chapter 11) over the budget above the most even choices in 20,000
+/// cells: no choice that leaves a cell a layer unused sends less. `copies` and `imbalance` are [layers,
+/// kSteps]; copies < 0: no such choice. O(layers kSteps cells): a tenth of a second for 58 layers. REQUIRES:
+/// a choice in every layer.
 std::vector<std::size_t> share_budget(std::span<const std::int64_t> copies, std::span<const double> imbalance,
                                       double budget);
 
