@@ -18,7 +18,7 @@ struct Options {
   std::string trace, plan, mode = "dedup", json;
   std::optional<std::string> predict_from;
   std::vector<std::size_t> requests{8, 12}, pools{64};
-  std::size_t steps = 16, max_wait = 32, batches = 400, threads = 0, one_in = 2;
+  std::size_t steps = 16, max_wait = 32, batches = 400, threads = 0, one_in = 2, predict_folds = 0;
   std::uint64_t seeds = 5, first_seed = 0, split_seed = 0;
   double copy_price = 1;
 };
@@ -72,6 +72,8 @@ std::string table_of(const simulate::StudyOutcome& outcome, bool with_copies) {
 }
 
 Status run(Context& context, const Options& options) {
+  if (options.predict_folds == 1)
+    return bad_input("--predict-folds 1 leaves nobody to learn from; give 0, or 2 and more.");
   ThreadPool pool(options.threads);
   progress("reading " + options.trace);
   MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(context.files, options.trace));
@@ -90,7 +92,9 @@ Status run(Context& context, const Options& options) {
   MOESAIC_ASSIGN(const std::optional<grouping::ExpectedCopies> copies,
                  copies_of(context, options, served.shape));
   progress("learning");
-  const signature::Predictor predictor = simulate::fit_predictor(learnt, pool);
+  const simulate::Foretellers foretellers =
+      simulate::fit_foretellers(learnt, served, options.predict_folds, pool);
+  if (options.predict_folds > 0) said.push_back(simulate::folds_note(options.predict_folds));
   std::vector<simulate::StudyOptions> studies;
   for (const std::size_t size : options.pools) {
     for (const std::size_t requests : options.requests) {
@@ -104,8 +108,8 @@ Status run(Context& context, const Options& options) {
   }
   progress("running");
   MOESAIC_ASSIGN(const std::vector<simulate::StudyOutcome> outcomes,
-                 simulate::run_studies(served, predictor, copies ? &*copies : nullptr, studies, options.seeds,
-                                       options.first_seed, pool));
+                 simulate::run_studies(served, foretellers, copies ? &*copies : nullptr, studies,
+                                       options.seeds, options.first_seed, pool));
   progress_done();
   if (options.json != "-") {
     fmt::print(
@@ -125,6 +129,7 @@ Status run(Context& context, const Options& options) {
   json["plan"] = copies ? Json(options.plan) : Json();
   json["mode"] = copies ? Json(options.mode) : Json();
   json["copy_price"] = copies ? Json(options.copy_price) : Json();
+  json["predict_folds"] = options.predict_folds;
   json["predict_from"] = to_string(split.predict_from);
   json["requests_served"] = served.requests.size();
   json["requests_learnt_from"] = learnt.requests.size();
@@ -171,6 +176,13 @@ void add_microbatch(CLI::App& app, Context& context) {
                       "What stands for a prefill: prefill, fraction:F or fraction:F,max:N");
   command->add_option("--one-in", options->one_in, "One request in so many is served, the others teach")
       ->check(CLI::Range(2, 100))
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--predict-folds", options->predict_folds,
+          "Served requests teach too: each is foretold by who has learnt from the others but its part "
+          "in so many; 0: they teach nobody")
+      ->check(CLI::Range(0, 100))
       ->capture_default_str();
   command->add_option("--split-seed", options->split_seed, "Seed of that split")->capture_default_str();
   command->add_option("--batches", options->batches, "Micro-batches of a run")

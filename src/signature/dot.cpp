@@ -1,6 +1,8 @@
 #include "signature/dot.hpp"
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "core/check.hpp"
@@ -100,6 +102,17 @@ std::size_t lanes_decay(float* out, const std::int32_t* units, float a, const fl
   return whole;
 }
 
+float root_of(float in, float scale, float shift) {
+  const float x = in * scale + shift;
+  return std::sqrt(x > 0 ? x : 0);
+}
+
+std::size_t lanes_roots(float* out, const float* in, float scale, float shift, std::size_t size) {
+  const std::size_t whole = size / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; ++i) out[i] = root_of(in[i], scale, shift);
+  return whole;
+}
+
 const RowKernels& kernels() {
   static const RowKernels& chosen = avx2_kernels() != nullptr ? *avx2_kernels() : portable_kernels();
   return chosen;
@@ -108,7 +121,7 @@ const RowKernels& kernels() {
 }  // namespace
 
 const RowKernels& portable_kernels() {
-  static constexpr RowKernels kKernels{lanes_dot, lanes_add_rows, lanes_blend, lanes_decay};
+  static constexpr RowKernels kKernels{lanes_dot, lanes_add_rows, lanes_blend, lanes_decay, lanes_roots};
   return kKernels;
 }
 
@@ -135,6 +148,20 @@ void add_rows(std::span<float> out, const std::array<const float*, kRowsAtOnce>&
   }
 }
 
+void add_rows(std::span<float> out, std::span<const float> rows, std::span<const float> weights) {
+  const std::size_t count = weights.size(), width = out.size();
+  MOESAIC_CHECK(rows.size() == count * width);
+  for (std::size_t first = 0; first < count; first += kRowsAtOnce) {
+    std::array<const float*, kRowsAtOnce> some;
+    std::array<float, kRowsAtOnce> by;
+    for (std::size_t r = 0; r < kRowsAtOnce; ++r) {
+      some[r] = rows.data() + std::min(first + r, count - 1) * width;
+      by[r] = first + r < count ? weights[first + r] : 0;
+    }
+    add_rows(out, some, by);
+  }
+}
+
 void blend(std::span<float> out, const float* own, float scale, float rest) {
   for (std::size_t i = kernels().blend(out.data(), own, scale, rest, out.size()); i < out.size(); ++i) {
     float mixed = own[i] * scale + out[i] * rest;
@@ -150,6 +177,12 @@ void decay(std::span<float> out, std::span<const std::int32_t> units, float a, s
   for (std::size_t i = whole; i < out.size(); ++i) {
     out[i] = decay_of(static_cast<float>(units[i]) * a + rates[i] * b);
   }
+}
+
+void roots(std::span<float> out, std::span<const float> in, float scale, float shift) {
+  MOESAIC_CHECK(in.size() == out.size());
+  for (std::size_t i = kernels().roots(out.data(), in.data(), scale, shift, out.size()); i < out.size(); ++i)
+    out[i] = root_of(in[i], scale, shift);
 }
 
 }  // namespace moesaic::signature

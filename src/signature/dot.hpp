@@ -24,6 +24,9 @@ float dot_scalar(std::span<const float> a, std::span<const float> b);
 void add_rows(std::span<float> out, const std::array<const float*, kRowsAtOnce>& rows,
               const std::array<float, kRowsAtOnce>& weights);
 
+/// The same of any number of rows: `rows` [weights.size(), out.size()], in order.
+void add_rows(std::span<float> out, std::span<const float> rows, std::span<const float> weights);
+
 /// out[i] = own[i] * scale + out[i] * rest, taken to [0, 1]. REQUIRES: `own` has out.size() elements.
 void blend(std::span<float> out, const float* own, float scale, float rest);
 
@@ -31,5 +34,8 @@ void blend(std::span<float> out, const float* own, float scale, float rest);
 /// exponent. REQUIRES: equal sizes; exponents >= 0.
 void decay(std::span<float> out, std::span<const std::int32_t> units, float a, std::span<const float> rates,
            float b);
+
+/// out[i] = sqrt(max(0, in[i] * scale + shift)), NaN as 0. `out` may be `in`. REQUIRES: equal sizes.
+void roots(std::span<float> out, std::span<const float> in, float scale, float shift);
 
 }  // namespace moesaic::signature

@@ -88,10 +88,21 @@ __attribute__((target("avx2"))) std::size_t wide_decay(float* out, const std::in
   return whole;
 }
 
+__attribute__((target("avx2"))) std::size_t wide_roots(float* out, const float* in, float scale, float shift,
+                                                       std::size_t size) {
+  const __m256 by = _mm256_set1_ps(scale), more = _mm256_set1_ps(shift), zero = _mm256_setzero_ps();
+  const std::size_t whole = size / kWide * kWide;
+  for (std::size_t i = 0; i < whole; i += kWide) {
+    const __m256 x = _mm256_add_ps(_mm256_mul_ps(_mm256_loadu_ps(in + i), by), more);
+    _mm256_storeu_ps(out + i, _mm256_sqrt_ps(_mm256_max_ps(x, zero)));  // of NaN and 0 it takes the latter
+  }
+  return whole;
+}
+
 }  // namespace
 
 const RowKernels* avx2_kernels() {
-  static constexpr RowKernels kKernels{wide_dot, wide_add_rows, wide_blend, wide_decay};
+  static constexpr RowKernels kKernels{wide_dot, wide_add_rows, wide_blend, wide_decay, wide_roots};
   return __builtin_cpu_supports("avx2") ? &kKernels : nullptr;
 }
 #else

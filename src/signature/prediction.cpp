@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "core/check.hpp"
@@ -37,58 +36,82 @@ Status validate(const Predictor& predictor) {
                     predictor.mean.size(), predictor.trust.size(), predictor.strength.size(),
                     predictor.layers, predictor.experts));
   }
-  const std::size_t count = predictor.count();
-  const bool fits = count <= kMaxDirections && predictor.effect.size() == count * width &&
-                    predictor.read.size() == count * predictor.rows.size() * predictor.experts &&
-                    (count == 0) == predictor.rows.empty() &&
-                    std::ranges::all_of(predictor.rows, [&](auto row) { return row < predictor.layers; });
+  const std::size_t reads = predictor.reads(), anchors = predictor.anchor_count(),
+                    effects = predictor.effects();
+  const bool nothing = reads == 0;
+  const bool fits =
+      reads <= kMaxReads && anchors <= kMaxAnchors && effects <= kMaxEffects &&
+      predictor.rows.empty() == nothing && (anchors == 0) == nothing && (effects == 0) == nothing &&
+      predictor.read.size() == reads * predictor.rows.size() * predictor.experts &&
+      predictor.anchors.size() == reads * anchors && predictor.weight.size() == anchors * effects &&
+      predictor.effect.size() == effects * width &&
+      std::ranges::all_of(predictor.rows, [&](auto row) { return row < predictor.layers; });
   if (!fits) {
-    return bad_input(fmt::format("predictor: directions do not fit {} layers x {} experts (at most {})",
-                                 predictor.layers, predictor.experts, kMaxDirections));
+    return bad_input(fmt::format(
+        "predictor: {} reads, {} anchors, {} effects do not fit {} layers x {} experts "
+        "(at most {}, {} and {})",
+        reads, anchors, effects, predictor.layers, predictor.experts, kMaxReads, kMaxAnchors, kMaxEffects));
   }
   if (!all_within(predictor.mean, 0, 1) || !all_within(predictor.trust, 0, 1)) {
     return bad_input("predictor: a probability or trust is outside 0 to 1");
   }
   if (!all_within(predictor.strength, 1e-6f, 1e9f)) return bad_input("predictor: a strength is not positive");
+  if (!all_within({&predictor.reach, 1}, 1e-6f, 1e6f))
+    return bad_input("predictor: its reach is not positive");
   constexpr float kLargest = 1e6f;
-  if (!all_within(predictor.read, -kLargest, kLargest) ||
-      !all_within(predictor.offset, -kLargest, kLargest) ||
-      !all_within(predictor.effect, -kLargest, kLargest)) {
-    return bad_input("predictor: a number of its directions is not finite, or beyond a million");
+  for (const auto* values :
+       {&predictor.read, &predictor.offset, &predictor.anchors, &predictor.weight, &predictor.effect}) {
+    if (!all_within(*values, -kLargest, kLargest))
+      return bad_input("predictor: what it reads or adds is not finite, or beyond a million");
   }
   return {};
 }
 
 PredictionScratch::PredictionScratch(const Predictor& predictor)
     : features_(predictor.rows.size() * predictor.experts),
-      scores_((predictor.count() + kRowsAtOnce - 1) / kRowsAtOnce * kRowsAtOnce) {}
+      position_(predictor.reads()),
+      squares_(predictor.anchor_count()),
+      similar_(predictor.anchor_count()),
+      scores_(predictor.effects()),
+      none_(predictor.anchor_count()) {
+  for (std::size_t d = 0; d < predictor.reads(); ++d) {
+    for (std::size_t a = 0; a < squares_.size(); ++a) {
+      const float at = predictor.anchors[d * squares_.size() + a];
+      squares_[a] += at * at;
+    }
+  }
+}
 
 void predict(const Predictor& predictor, std::span<const float> counts, std::size_t tokens,
              std::span<float> out, PredictionScratch& scratch) {
-  const std::size_t width = predictor.width(), experts = predictor.experts, count = predictor.count();
+  const std::size_t width = predictor.width(), experts = predictor.experts;
   MOESAIC_CHECK(counts.size() == width && out.size() == width);
   MOESAIC_CHECK(scratch.features_.size() == predictor.rows.size() * experts);
   std::ranges::copy(predictor.mean, out.begin());
   if (tokens == 0) return;
   const auto n = static_cast<float>(tokens);
-  for (std::size_t row = 0; row < predictor.rows.size(); ++row) {
-    std::ranges::copy(counts.subspan(predictor.rows[row] * experts, experts),
-                      scratch.features_.begin() + static_cast<std::ptrdiff_t>(row * experts));
-  }
-  const std::size_t features = scratch.features_.size();
-  for (std::size_t d = 0; d < count; ++d) {
-    scratch.scores_[d] =
-        dot(scratch.features_, std::span(predictor.read).subspan(d * features, features)) / n -
-        predictor.offset[d];
-  }
-  for (std::size_t first = 0; first < count; first += kRowsAtOnce) {
-    std::array<const float*, kRowsAtOnce> rows;
-    std::array<float, kRowsAtOnce> weights;
-    for (std::size_t r = 0; r < kRowsAtOnce; ++r) {
-      rows[r] = predictor.effect.data() + std::min(first + r, count - 1) * width;
-      weights[r] = scratch.scores_[first + r];  // zeros behind the last direction
+  if (predictor.reads() > 0) {
+    const std::span<float> features = scratch.features_;
+    for (std::size_t row = 0; row < predictor.rows.size(); ++row) {
+      roots(features.subspan(row * experts, experts), counts.subspan(predictor.rows[row] * experts, experts),
+            1 / n, kRootShift);
     }
-    add_rows(out, rows, weights);
+    // |z - z_a|^2 = |z_a|^2 - 2 z . z_a + |z|^2
+    float square = 0;
+    for (std::size_t d = 0; d < predictor.reads(); ++d) {
+      const auto read = std::span(predictor.read).subspan(d * features.size(), features.size());
+      const float z = dot(features, read) - predictor.offset[d];
+      square += z * z;
+      scratch.position_[d] = -2 * z;
+    }
+    std::ranges::copy(scratch.squares_, scratch.similar_.begin());
+    add_rows(scratch.similar_, predictor.anchors, scratch.position_);
+    const float scale = 1 / (predictor.reach * predictor.reach);
+    roots(scratch.similar_, scratch.similar_, scale, square * scale);
+    decay(scratch.similar_, scratch.none_, 0, scratch.similar_, 1);
+    std::ranges::fill(scratch.scores_, 0.0f);
+    add_rows(scratch.scores_, predictor.weight, scratch.similar_);
+    add_rows(out, predictor.effect, scratch.scores_);
   }
   for (std::size_t layer = 0; layer < predictor.layers; ++layer) {
     // Counts can exceed tokens only when the source lies; blend() keeps a probability one.

@@ -2,12 +2,16 @@
 // request's own frequencies, mixed with what recorded requests with such a prefill did. Short prompts lean on
 // the latter, long ones on themselves; how far, every layer learns from recorded requests.
 //
-//   p = w own + (1 - w) q,   w = trust n / (n + strength),   q = mean + sum over d of z_d effect_d
+//   p = w own + (1 - w) q,   w = trust n / (n + strength),   q = mean + sum over o of s_o effect_o,
+//   s_o = sum over a of exp(-|z - z_a| / reach) weight_ao,   z_d = read_d . sqrt(own + kRootShift) - offset_d
 //
-// n: prefill tokens counted; own: counts / n; z_d = read_d . own - offset_d. q is a ridge regression of
-// decode frequencies on prefill frequencies (Hoerl, Kennard 1970), cut to its leading directions
-// (reduced-rank regression: Izenman 1975). With strength s and trust 1, p is the posterior mean of a
-// Dirichlet prior worth s tokens (Gelman et al., Bayesian Data Analysis, 3.4).
+// n: prefill tokens counted; own: counts / n. q is a kernel ridge regression of decode frequencies (Saunders,
+// Gammerman, Vovk 1998) with a Laplacian kernel between the recorded requests a and this one. They are
+// compared where a linear ridge regression looks (Hoerl, Kennard 1970): in the directions of prefills that
+// tell most of decodes (reduced-rank regression: Izenman 1975). What is foretold is cut to its leading
+// directions too. With strength s and trust 1, p is the posterior mean of a Dirichlet prior worth s tokens
+// (Gelman et al., Bayesian Data Analysis, 3.4). Square roots bring the noise of large and small counts to one
+// size (Anscombe 1948).
 #pragma once
 
 #include <cstddef>
@@ -22,7 +26,9 @@
 
 namespace moesaic::signature {
 
-inline constexpr std::size_t kMaxDirections = 64;
+/// Bounds on D, A and O below.
+inline constexpr std::size_t kMaxReads = 64, kMaxAnchors = 512, kMaxEffects = 96;
+inline constexpr float kRootShift = 0.01f;
 
 struct Predictor {
   std::size_t layers = 0;           ///< layer rows
@@ -30,14 +36,18 @@ struct Predictor {
   std::vector<float> mean;          ///< [L, E] of a request about which nothing is known
   std::vector<float> trust;         ///< [L] in [0, 1]
   std::vector<float> strength;      ///< [L] > 0, in tokens
-  std::vector<std::uint32_t> rows;  ///< layer rows that directions read, ascending; empty: no directions
+  std::vector<std::uint32_t> rows;  ///< layer rows that are read, ascending; empty: nothing is, D = A = O = 0
   std::vector<float> read;          ///< [D, rows, E]
   std::vector<float> offset;        ///< [D]
-  std::vector<float> effect;        ///< [D, L, E]
+  float reach = 1;                  ///< > 0
+  std::vector<float> anchors;       ///< [D, A]: z of recorded requests
+  std::vector<float> weight;        ///< [A, O]
+  std::vector<float> effect;        ///< [O, L, E]
 
   std::size_t width() const { return layers * experts; }
-  /// D
-  std::size_t count() const { return offset.size(); }
+  std::size_t reads() const { return offset.size(); }                                         ///< D
+  std::size_t anchor_count() const { return offset.empty() ? 0 : anchors.size() / reads(); }  ///< A
+  std::size_t effects() const { return width() == 0 ? 0 : effect.size() / width(); }          ///< O
   bool operator==(const Predictor&) const = default;
 };
 
@@ -55,11 +65,12 @@ class PredictionScratch {
  private:
   friend void predict(const Predictor&, std::span<const float>, std::size_t, std::span<float>,
                       PredictionScratch&);
-  std::vector<float> features_, scores_;
+  std::vector<float> features_, position_, squares_, similar_, scores_;
+  std::vector<std::int32_t> none_;  ///< zeros, as many as anchors
 };
 
 /// out [L, E]: probabilities in [0, 1]. `counts` [L, E] over `tokens` tokens; tokens 0 gives the mean.
-/// Deterministic. O(D (rows + L) E), no allocation.
+/// Deterministic. O(D rows E + A (D + O) + O L E), no allocation.
 /// REQUIRES: a valid predictor, `scratch` made for it, counts.size() == out.size() == width().
 void predict(const Predictor& predictor, std::span<const float> counts, std::size_t tokens,
              std::span<float> out, PredictionScratch& scratch);
@@ -71,11 +82,11 @@ struct PredictionData {
 };
 
 struct PredictorOptions {
-  std::size_t directions = 64;  ///< at most kMaxDirections, and one in four requests
-  /// What a prediction may read and add: bounds on D x rows x E (fewer layers are read) and on D x L x E
-  /// (fewer directions), so that it takes about 20 us on one core however large the model is.
-  std::size_t read_cells = 24'576, effect_cells = 73'728;
-  std::size_t max_requests = 512;  ///< learnt from, evenly spaced in the data
+  std::size_t reads = kMaxReads, effects = kMaxEffects;  ///< at most those, and one in four requests
+  /// What a prediction may read and add: bounds on D x rows x E (fewer than kLeastReads are not taken: fewer
+  /// layers are) and on O x L x E, so that it takes about 20 us on one core however large the model is.
+  std::size_t read_cells = 49'152, effect_cells = 73'728;
+  std::size_t max_requests = kMaxAnchors;  ///< learnt from, evenly spaced in the data
   std::uint64_t seed = 0;
 };
 

@@ -14,13 +14,19 @@ namespace {
 constexpr std::array<double, 5> kTrusts = {0, 0.25, 0.5, 0.75, 1};
 constexpr std::array<double, 7> kStrengths = {1, 4, 16, 64, 128, 256, 1024};
 constexpr std::size_t kChoices = kTrusts.size() * kStrengths.size();
-/// Of the ridge, in units of the mean squared length of a centred row.
-constexpr std::array<double, 3> kRidges = {0.3, 1, 3};
+/// Of the kernel regression; a request is as similar as 1 to itself.
+constexpr std::array<double, 5> kRidges = {0.003, 0.01, 0.03, 0.1, 0.3};
+/// Of the linear regression that tells where to look, in units of the mean squared length of a centred row.
+constexpr double kReadRidge = 1;
+/// Of the kernel, in mean distances between requests.
+constexpr double kReach = 3;
+/// Fewer directions than these do not tell requests apart; layers are left out instead.
+constexpr std::size_t kLeastReads = 24;
 constexpr std::size_t kFolds = 4;
 
 using Requests = std::vector<std::uint32_t>;
 
-/// Requests as rows of frequencies.
+/// A row for each request.
 struct Rows {
   std::size_t width = 0;
   std::vector<float> values{};
@@ -97,15 +103,6 @@ std::vector<std::uint32_t> telling_layers(const PredictionData& data, const Requ
   return rows;
 }
 
-/// Weights [n] of the rows' decodes in the prediction for the i-th, under a fit to those of other folds.
-std::vector<double> weights_without(const std::vector<double>& gram, std::size_t n, std::size_t i,
-                                    const Requests& others, const std::vector<double>& factor) {
-  std::vector<double> weights(others.size());
-  for (std::size_t j = 0; j < others.size(); ++j) weights[j] = gram[i * n + others[j]];
-  solve_with(factor, others.size(), weights);
-  return weights;
-}
-
 double mean_square(const std::vector<double>& gram, std::size_t n) {
   double trace = 0;
   for (std::size_t i = 0; i < n; ++i) trace += gram[i * n + i];
@@ -113,7 +110,7 @@ double mean_square(const std::vector<double>& gram, std::size_t n) {
 }
 
 /// What the regression, fitted to other folds, predicts for each request: [n, L E], added to `mean`.
-Rows cross_fitted(const std::vector<double>& prefill_gram, const Rows& decode, const std::vector<float>& mean,
+Rows cross_fitted(const std::vector<double>& gram, const Rows& decode, const std::vector<float>& mean,
                   double ridge, ThreadPool& pool) {
   const std::size_t n = decode.size();
   Rows out{.width = decode.width, .values = std::vector<float>(decode.values.size())};
@@ -125,18 +122,17 @@ Rows cross_fitted(const std::vector<double>& prefill_gram, const Rows& decode, c
     std::vector<double> part(others.size() * others.size());
     for (std::size_t a = 0; a < others.size(); ++a) {
       for (std::size_t b = 0; b < others.size(); ++b)
-        part[a * others.size() + b] = prefill_gram[others[a] * n + others[b]];
+        part[a * others.size() + b] = gram[others[a] * n + others[b]];
     }
     const std::vector<double> factor = cholesky(part, others.size(), ridge);
+    std::vector<double> weights(others.size());
     for (std::size_t i = fold; i < n; i += kFolds) {
-      const auto weights = weights_without(prefill_gram, n, i, others, factor);
-      const auto row = out.row(i);
-      std::ranges::copy(mean, row.begin());
-      for (std::size_t j = 0; j < others.size(); ++j) {
-        const auto from = decode.row(others[j]);
-        const auto weight = static_cast<float>(weights[j]);
-        for (std::size_t cell = 0; cell < row.size(); ++cell) row[cell] += weight * from[cell];
-      }
+      for (std::size_t j = 0; j < others.size(); ++j) weights[j] = gram[i * n + others[j]];
+      solve_with(factor, others.size(), weights);
+      std::vector<float> of_all(n);  // none of this fold
+      for (std::size_t j = 0; j < others.size(); ++j) of_all[others[j]] = static_cast<float>(weights[j]);
+      std::ranges::copy(mean, out.row(i).begin());
+      add_rows(out.row(i), decode.values, of_all);
     }
   });
   return out;
@@ -186,57 +182,104 @@ double choose(const std::vector<double>& losses, Predictor& out) {
   return total;
 }
 
-/// Read, offset and effect of the leading directions of the regression of decode on prefill, both centred.
-void add_directions(const Rows& prefill, const std::vector<float>& prefill_mean, const Rows& decode,
-                    const std::vector<double>& prefill_gram, double ridge, std::size_t directions,
-                    std::uint64_t seed, ThreadPool& pool, Predictor& out) {
-  const std::size_t n = prefill.size();
-  // The fit to the learnt requests is H decode, H = K (K + ridge)^-1; its directions are those of H D D^T H.
-  const std::vector<double> factor = cholesky(prefill_gram, n, ridge);
-  std::vector<double> hat(n * n);
-  pool.parallel_for(n, [&](std::size_t i) {
-    const auto row = std::span(hat).subspan(i * n, n);
-    std::copy_n(prefill_gram.begin() + static_cast<std::ptrdiff_t>(i * n), n, row.begin());
-    solve_with(factor, n, row);
-  });
-  const auto combined = [&](const Rows& rows, std::span<const double> weights, std::span<float> to) {
-    std::vector<double> sum(rows.width);
-    for (std::size_t i = 0; i < n; ++i) {
-      const auto row = rows.row(i);
-      for (std::size_t cell = 0; cell < sum.size(); ++cell)
-        sum[cell] += weights[i] * static_cast<double>(row[cell]);
+/// Gram-Schmidt. A row that the ones before span becomes zero.
+void orthonormalise(Rows& rows) {
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    const auto row = rows.row(r);
+    const float before = std::sqrt(dot(row, row));
+    for (std::size_t other = 0; other < r; ++other) {
+      const float shared = dot(row, rows.row(other));
+      for (std::size_t i = 0; i < row.size(); ++i) row[i] -= shared * rows.row(other)[i];
     }
-    for (std::size_t cell = 0; cell < sum.size(); ++cell) to[cell] = static_cast<float>(sum[cell]);
-  };
-  Rows fitted{.width = decode.width, .values = std::vector<float>(decode.values.size())};
-  pool.parallel_for(
-      n, [&](std::size_t i) { combined(decode, std::span(hat).subspan(i * n, n), fitted.row(i)); });
-  const std::vector<double> space = leading_space(gram(fitted, pool), n, directions, seed);
-  Rows effects{.width = decode.width, .values = std::vector<float>(directions * decode.width)};
-  Rows reads{.width = prefill.width, .values = std::vector<float>(directions * prefill.width)};
-  pool.parallel_for(directions, [&](std::size_t d) {
-    combined(fitted, std::span(space).subspan(d * n, n), effects.row(d));
-  });
-  for (std::size_t d = 0; d < directions; ++d) {
-    const auto effect = effects.row(d);
-    for (std::size_t e = 0; e < d; ++e) {
-      const float shared = dot(effect, effects.row(e));
-      for (std::size_t i = 0; i < effect.size(); ++i) effect[i] -= shared * effects.row(e)[i];
-    }
-    const float length = std::sqrt(dot(effect, effect));
-    const float scale = length > 1e-9f ? 1 / length : 0;
-    for (float& value : effect) value *= scale;
+    const float length = std::sqrt(dot(row, row));
+    const float scale = length > 1e-5f * before && length > 0 ? 1 / length : 0;
+    for (float& value : row) value *= scale;
   }
-  // How far a request's decode lies along a direction is what its prefill must tell: a ridge regression.
-  pool.parallel_for(directions, [&](std::size_t d) {
-    std::vector<double> target(n);
-    for (std::size_t i = 0; i < n; ++i) target[i] = static_cast<double>(dot(decode.row(i), effects.row(d)));
-    solve_with(factor, n, target);
-    combined(prefill, target, reads.row(d));
+}
+
+/// Rows [weights.size() / n] that combine those of `from`.
+Rows combined(const Rows& from, std::span<const float> weights, ThreadPool& pool) {
+  const std::size_t n = from.size(), count = weights.size() / n;
+  Rows out{.width = from.width, .values = std::vector<float>(count * from.width)};
+  pool.parallel_for(count,
+                    [&](std::size_t r) { add_rows(out.row(r), from.values, weights.subspan(r * n, n)); });
+  return out;
+}
+
+/// The leading directions of a (kernel) ridge regression of decodes.
+struct ReducedRank {
+  Rows effects{};              ///< [count, L E], orthonormal
+  std::vector<float> duals{};  ///< [count, n]: of the learnt requests, in how far a request lies along each
+};
+
+ReducedRank reduced_rank(const std::vector<double>& gram_of_prefills, const Rows& decode, double ridge,
+                         std::size_t count, std::uint64_t seed, ThreadPool& pool) {
+  const std::size_t n = decode.size();
+  // The fit to the learnt requests is H decode, H = K (K + ridge)^-1; its directions are those of H D D^T H.
+  const std::vector<double> factor = cholesky(gram_of_prefills, n, ridge);
+  const auto solved = [&](std::span<double> row, std::span<float> to) {
+    solve_with(factor, n, row);
+    std::ranges::transform(row, to.begin(), [](double value) { return static_cast<float>(value); });
+  };
+  std::vector<float> hat(n * n);
+  pool.parallel_for(n, [&](std::size_t i) {
+    const auto from = gram_of_prefills.begin() + static_cast<std::ptrdiff_t>(i * n);
+    std::vector<double> row(from, from + static_cast<std::ptrdiff_t>(n));
+    solved(row, std::span(hat).subspan(i * n, n));
   });
-  for (std::size_t d = 0; d < directions; ++d) out.offset.push_back(dot(reads.row(d), prefill_mean));
-  out.read = std::move(reads.values);
-  out.effect = std::move(effects.values);
+  const Rows fitted = combined(decode, hat, pool);
+  const std::vector<double> space = leading_space(gram(fitted, pool), n, count, seed);
+  const std::vector<float> leading(space.begin(), space.end());
+  ReducedRank out{.effects = combined(fitted, leading, pool), .duals = std::vector<float>(count * n)};
+  orthonormalise(out.effects);
+  pool.parallel_for(count, [&](std::size_t d) {
+    std::vector<double> target(n);
+    for (std::size_t i = 0; i < n; ++i)
+      target[i] = static_cast<double>(dot(decode.row(i), out.effects.row(d)));
+    solved(target, std::span(out.duals).subspan(d * n, n));
+  });
+  return out;
+}
+
+/// Rows, reads, offsets and anchors: where prefills are compared, and where the learnt ones are there.
+void look(const PredictionData& data, const Requests& learnt, const Rows& decode, std::size_t reads,
+          const PredictorOptions& options, ThreadPool& pool, Predictor& out) {
+  out.rows = telling_layers(data, learnt, options.read_cells / (reads * out.experts));
+  Rows prefill = frequencies(data.prefill, data.prefill_tokens, learnt, out.rows);
+  roots(prefill.values, prefill.values, 1, kRootShift);
+  const std::vector<float> mean = mean_of(prefill);
+  subtract(prefill, mean);
+  const std::vector<double> products = gram(prefill, pool);
+  const double unit = std::max(1e-12, mean_square(products, prefill.size()));
+  const ReducedRank linear = reduced_rank(products, decode, kReadRidge * unit, reads, options.seed, pool);
+  Rows read = combined(prefill, linear.duals, pool);
+  orthonormalise(read);
+  for (std::size_t d = 0; d < reads; ++d) {
+    out.offset.push_back(dot(read.row(d), mean));
+    for (std::size_t i = 0; i < prefill.size(); ++i) out.anchors.push_back(dot(prefill.row(i), read.row(d)));
+  }
+  out.read = std::move(read.values);
+}
+
+/// [A, A] of the anchors; sets the reach.
+std::vector<double> similarities(Predictor& out) {
+  const std::size_t n = out.anchor_count();
+  std::vector<double> to(n * n);
+  for (std::size_t d = 0; d < out.reads(); ++d) {
+    const auto z = std::span(out.anchors).subspan(d * n, n);
+    for (std::size_t i = 0; i < n; ++i) {
+      for (std::size_t j = 0; j < n; ++j) {
+        const double apart = static_cast<double>(z[i]) - static_cast<double>(z[j]);
+        to[i * n + j] += apart * apart;
+      }
+    }
+  }
+  double sum = 0;
+  for (double& distance : to) sum += distance = std::sqrt(distance);
+  const double mean = sum / std::max(1.0, static_cast<double>(n) * static_cast<double>(n - 1));
+  out.reach = static_cast<float>(std::clamp(kReach * mean, 1e-3, 1e3));
+  for (double& distance : to) distance = std::exp(-distance / static_cast<double>(out.reach));
+  return to;
 }
 
 }  // namespace
@@ -264,33 +307,35 @@ Predictor fit_predictor(const PredictionData& data, const PredictorOptions& opti
   if (n < kFolds) return out;
   subtract(decode, out.mean);
 
-  const std::size_t directions =
-      std::min({options.directions, kMaxDirections, options.effect_cells / out.width(), n / 4});
-  if (directions == 0) {
+  const auto most = [&](std::size_t wanted) { return std::min(wanted, n / 4); };
+  const std::size_t reads = most(
+                        std::min(options.reads, std::max(kLeastReads, options.read_cells / out.width()))),
+                    effects = most(std::min(options.effects, options.effect_cells / out.width()));
+  MOESAIC_CHECK(reads <= kMaxReads && effects <= kMaxEffects && n <= kMaxAnchors);
+  if (reads == 0 || effects == 0) {
     Rows means{.width = decode.width};
     for (std::size_t i = 0; i < n; ++i)
       means.values.insert(means.values.end(), out.mean.begin(), out.mean.end());
     choose(losses(means, data, learnt, pool), out);
     return out;
   }
-  out.rows = telling_layers(data, learnt, options.read_cells / (directions * out.experts));
-  Rows prefill = frequencies(data.prefill, data.prefill_tokens, learnt, out.rows);
-  const std::vector<float> prefill_mean = mean_of(prefill);
-  subtract(prefill, prefill_mean);
-  const std::vector<double> prefill_gram = gram(prefill, pool);
-  const double unit = std::max(1e-12, mean_square(prefill_gram, n));
-
+  look(data, learnt, decode, reads, options, pool, out);
+  const std::vector<double> similar = similarities(out);
   double best = 0, best_ridge = 0;
   std::vector<double> best_losses;
   for (const double ridge : kRidges) {
-    const Rows q = cross_fitted(prefill_gram, decode, out.mean, ridge * unit, pool);
+    const Rows q = cross_fitted(similar, decode, out.mean, ridge, pool);
     std::vector<double> here = losses(q, data, learnt, pool);
     const double loss = choose(here, out);
-    if (best_losses.empty() || loss < best) best = loss, best_ridge = ridge * unit, best_losses.swap(here);
+    if (best_losses.empty() || loss < best) best = loss, best_ridge = ridge, best_losses.swap(here);
   }
   choose(best_losses, out);
-  add_directions(prefill, prefill_mean, decode, prefill_gram, best_ridge, directions, options.seed, pool,
-                 out);
+  ReducedRank regression = reduced_rank(similar, decode, best_ridge, effects, options.seed, pool);
+  out.weight.resize(n * effects);
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t o = 0; o < effects; ++o) out.weight[i * effects + o] = regression.duals[o * n + i];
+  }
+  out.effect = std::move(regression.effects.values);
   return out;
 }
 

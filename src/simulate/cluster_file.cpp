@@ -213,9 +213,9 @@ Status read_sweep(const ConfigNode& node, ClusterFile& out) {
 Result<ClusterFile> read_cluster_file(io::FileSystem& files, const std::string& path) {
   MOESAIC_ASSIGN(const std::string text, io::read_file(files, path, limits::kMaxConfigBytes));
   MOESAIC_ASSIGN(const ConfigNode node, parse_config(text, path));
-  MOESAIC_TRY(node.check_keys({"trace", "model", "simulate_one_in", "split_seed", "predict_from", "prefill",
-                               "transfer", "decode", "arrivals", "mix", "warm_up", "measure", "router",
-                               "eldr", "sweep"}));
+  MOESAIC_TRY(node.check_keys({"trace", "model", "simulate_one_in", "split_seed", "predict_from",
+                               "predict_folds", "prefill", "transfer", "decode", "arrivals", "mix", "warm_up",
+                               "measure", "router", "eldr", "sweep"}));
   ClusterFile out;
   MOESAIC_ASSIGN(const std::string trace, node.text("trace"));
   out.trace = beside(path, trace);
@@ -233,6 +233,13 @@ Result<ClusterFile> read_cluster_file(io::FileSystem& files, const std::string& 
   const auto predict_from = parse_predict_from(from);
   if (!predict_from) return in_file(predict_from.error());
   out.predict_from = *predict_from;
+  MOESAIC_ASSIGN(out.predict_folds, node.count_or("predict_folds", 0, 0, 100));
+  if (out.predict_folds == 1) {
+    return bad_input(fmt::format(
+        "{}: predict_folds 1 leaves nobody to learn from; give 0 (served requests teach nobody) or "
+        "2 to 100.",
+        node.place()));
+  }
   Cluster& cluster = out.cluster;
   MOESAIC_ASSIGN(const ConfigNode* prefill, node.at("prefill"));
   MOESAIC_ASSIGN(cluster.prefill, read_prefill(*prefill));

@@ -28,6 +28,7 @@ struct ClusterFile {
   std::size_t one_in = 2;  ///< requests simulated; policies learn from the others
   std::uint64_t split_seed = 0;
   PredictFrom predict_from{};
+  std::size_t predict_folds = 0;  ///< of the served requests that also teach, see fit_foretellers()
   Cluster cluster{};
   bool eldr_balanced = true;  ///< ELDR's first centroids; refits are always balanced
   /// Layers and first centroids of `eldr` and `eldr-static`; absent: fitted on the requests learnt from.

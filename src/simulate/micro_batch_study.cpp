@@ -25,12 +25,11 @@ struct Member {
 
 class Study {
  public:
-  Study(const Recording& recording, const signature::Predictor& predictor,
-        const grouping::ExpectedCopies* copies, const StudyOptions& options, Picker picker,
-        std::uint64_t seed)
+  Study(const Recording& recording, const Foretellers& foretellers, const grouping::ExpectedCopies* copies,
+        const StudyOptions& options, Picker picker, std::uint64_t seed)
       : recording_(recording),
-        predictor_(predictor),
-        scratch_(predictor),
+        foretellers_(foretellers),
+        scratch_(foretellers.of_fold.begin(), foretellers.of_fold.end()),
         copies_(copies),
         options_(options),
         picker_(picker),
@@ -128,7 +127,8 @@ class Study {
     if (!by_prediction()) return line_.push(place);
     if (member.probabilities.empty() || picker_ == Picker::kObserved) {
       member.probabilities.resize(recording_.cells());
-      signature::predict(predictor_, member.counts, member.counted, member.probabilities, scratch_);
+      signature::predict(foretellers_.of(member.recorded), member.counts, member.counted,
+                         member.probabilities, scratch_[foretellers_.fold_of(member.recorded)]);
       if (copies_ != nullptr) {
         member.copies.resize(copies_->homes());
         copies_->of(member.probabilities, member.copies);
@@ -194,8 +194,8 @@ class Study {
   }
 
   const Recording& recording_;
-  const signature::Predictor& predictor_;
-  signature::PredictionScratch scratch_;
+  const Foretellers& foretellers_;
+  std::vector<signature::PredictionScratch> scratch_;  ///< by fold
   const grouping::ExpectedCopies* copies_;
   const StudyOptions& options_;
   Picker picker_;
@@ -232,10 +232,10 @@ std::string_view name(Picker picker) {
   return kNames[index_of(picker)];
 }
 
-StudyFigures run_study(const Recording& recording, const signature::Predictor& predictor,
+StudyFigures run_study(const Recording& recording, const Foretellers& foretellers,
                        const grouping::ExpectedCopies* copies, const StudyOptions& options, Picker picker,
                        std::uint64_t seed) {
-  return Study(recording, predictor, copies, options, picker, seed).run();
+  return Study(recording, foretellers, copies, options, picker, seed).run();
 }
 
 Estimate StudyOutcome::estimate(Picker picker, double StudyFigures::* figure) const {
@@ -251,8 +251,7 @@ Estimate StudyOutcome::change(Picker picker, double StudyFigures::* figure) cons
   return estimate_change(values, base);
 }
 
-Result<std::vector<StudyOutcome>> run_studies(const Recording& recording,
-                                              const signature::Predictor& predictor,
+Result<std::vector<StudyOutcome>> run_studies(const Recording& recording, const Foretellers& foretellers,
                                               const grouping::ExpectedCopies* copies,
                                               const std::vector<StudyOptions>& options, std::uint64_t seeds,
                                               std::uint64_t first_seed, ThreadPool& pool) {
@@ -275,7 +274,7 @@ Result<std::vector<StudyOutcome>> run_studies(const Recording& recording,
   pool.parallel_for(out.size() * of_option, [&](std::size_t i) {
     const std::size_t option = i / of_option, picker = i % of_option / seeds, seed = i % seeds;
     out[option].of_picker[picker][seed] =
-        run_study(recording, predictor, copies, out[option].options, kPickers[picker], first_seed + seed);
+        run_study(recording, foretellers, copies, out[option].options, kPickers[picker], first_seed + seed);
   });
   return out;
 }

@@ -17,8 +17,8 @@
 #include "core/thread_pool.hpp"
 #include "grouping/expected_copies.hpp"
 #include "grouping/micro_batches.hpp"
-#include "signature/prediction.hpp"
 #include "simulate/estimate.hpp"
+#include "simulate/learning.hpp"
 #include "simulate/recording.hpp"
 
 namespace moesaic::simulate {
@@ -49,9 +49,9 @@ struct StudyFigures {
 };
 
 /// Pure. `copies` (or nullptr) is of a placement for the recording's layers and experts; the order of
-/// requests comes from the seed and is the same for every picker. REQUIRES: a predictor for the recording;
+/// requests comes from the seed and is the same for every picker. REQUIRES: foretellers for the recording;
 /// requests, steps and batches > 0; batch.requests <= batch.pool < recording.requests.size().
-StudyFigures run_study(const Recording& recording, const signature::Predictor& predictor,
+StudyFigures run_study(const Recording& recording, const Foretellers& foretellers,
                        const grouping::ExpectedCopies* copies, const StudyOptions& options, Picker picker,
                        std::uint64_t seed);
 
@@ -65,8 +65,7 @@ struct StudyOutcome {
 
 /// Every option x picker x seed (first_seed, first_seed + 1, …), on all cores. Same bytes at any thread
 /// count. Errors (bad input): a pool smaller than a batch, or not smaller than the recording.
-Result<std::vector<StudyOutcome>> run_studies(const Recording& recording,
-                                              const signature::Predictor& predictor,
+Result<std::vector<StudyOutcome>> run_studies(const Recording& recording, const Foretellers& foretellers,
                                               const grouping::ExpectedCopies* copies,
                                               const std::vector<StudyOptions>& options, std::uint64_t seeds,
                                               std::uint64_t first_seed, ThreadPool& pool);

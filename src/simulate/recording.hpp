@@ -31,11 +31,15 @@ struct Recording {
   std::vector<std::uint64_t> bits{};
   std::vector<float> prefill_counts{};  ///< [requests, L, E]; empty: no policy sees any usage
   std::vector<float> decode_shares{};  ///< [requests, L, E] share of decode positions that activate; or empty
+  /// [requests, L, E] probability that a decode position activates, as somebody foretells it who has not
+  /// learnt from the request; empty: policies foretell for themselves.
+  std::vector<float> foretold{};
 
   std::size_t cells() const { return shape.layers.size() * shape.experts; }
   std::size_t words() const { return (cells() + 63) / 64; }
   std::span<const float> counts(std::size_t request) const { return row(prefill_counts, request); }
   std::span<const float> shares(std::size_t request) const { return row(decode_shares, request); }
+  std::span<const float> foretold_of(std::size_t request) const { return row(foretold, request); }
   double mean_decode_tokens() const;
 
  private:

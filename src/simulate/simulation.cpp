@@ -262,6 +262,9 @@ class Simulation {
 
   void predict(Flight& flight) {
     const std::uint32_t recorded = flight.record.recorded;
+    const std::span<const float> foretold = recording_.foretold_of(recorded);
+    flight.predicted.assign(foretold.begin(), foretold.end());
+    if (!foretold.empty()) return;
     flight.predicted.resize(recording_.cells());
     signature::predict(cluster_.policies.marginal.predictor, recording_.counts(recorded),
                        recording_.requests[recorded].counted_tokens, flight.predicted, scratch_);
@@ -313,7 +316,7 @@ class Simulation {
                         .counts = recording_.counts(recorded),
                         .counted_tokens = request.counted_tokens,
                         .domain = request.domain};
-    if (oracle_) at.probabilities = recording_.shares(recorded);
+    at.probabilities = oracle_ ? recording_.shares(recorded) : recording_.foretold_of(recorded);
     const routing::Decision decision = decode_policy_->admit(at, now_);
     flight.record.decoder = static_cast<std::uint32_t>(*decision.worker);
     flight.life = places_[flight.record.decoder].life;

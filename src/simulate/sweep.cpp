@@ -116,7 +116,7 @@ Result<SweepOutcome> sweep(io::FileSystem& files, const ClusterFile& file, Threa
   MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(files, file.trace));
   const RecordingSplit split{
       .one_in = file.one_in, .seed = file.split_seed, .predict_from = file.predict_from};
-  MOESAIC_ASSIGN(const Recording recording, read_part(trace, split, RequestSet::kHeldout, pool));
+  MOESAIC_ASSIGN(Recording recording, read_part(trace, split, RequestSet::kHeldout, pool));
   MOESAIC_ASSIGN(const Recording training, read_part(trace, split, RequestSet::kTrain, pool));
   MOESAIC_TRY(validate(file.cluster.mix, recording));
   if (training.requests.size() < std::max<std::size_t>(2, file.cluster.decode.workers)) {
@@ -134,6 +134,11 @@ Result<SweepOutcome> sweep(io::FileSystem& files, const ClusterFile& file, Threa
   }
   SweepOutcome out{.requests = recording.requests.size(), .training_requests = training.requests.size()};
   MOESAIC_TRY(learn_policies(training, file, cluster, out, pool));
+  if (file.predict_folds > 0) {
+    recording.foretold =
+        foretell(fit_foretellers(training, recording, file.predict_folds, pool), recording, pool);
+    out.notes.push_back(folds_note(file.predict_folds));
+  }
   out.capacity = decode_capacity(cluster, recording);
   if (file.router && file.router->source.trace_digest == trace.digest()) {
     out.notes.push_back(
@@ -187,6 +192,7 @@ Json to_json(const SweepOutcome& outcome, const ClusterFile& file) {
   Json out;
   out["schema"] = "moesaic.simulate/1";
   out["trace"] = file.trace;
+  out["predict_folds"] = file.predict_folds;
   out["predict_from"] = to_string(file.predict_from);
   out["seeds"] = file.seeds;
   out["first_seed"] = file.first_seed;

@@ -57,6 +57,24 @@ TEST(Sweep, OneAndTwoThreadsGiveTheSameBytes) {
   EXPECT_EQ(one.loads[0].policies[2].runs.size(), 3u);
 }
 
+TEST(Sweep, ServedRequestsMayTeachThoseOfOtherFolds) {
+  ClusterFile file = sample().file;
+  file.policies = {"jsq", "marginal", "marginal-oracle"};
+  file.seeds = 1;
+  const SweepOutcome alone = swept(file, 2);
+  file.predict_folds = 5;
+  const SweepOutcome folded = swept(file, 2);
+  EXPECT_EQ(to_json(folded, file).dump(), to_json(swept(file, 1), file).dump());
+  ASSERT_EQ(folded.notes.size(), alone.notes.size() + 1);
+  EXPECT_NE(folded.notes.back().find("4 of 5 parts"), std::string::npos) << folded.notes.back();
+  const auto experts = [](const SweepOutcome& of, std::size_t policy) {
+    return of.loads[0].policies[policy].runs[0].active_experts_per_step;
+  };
+  EXPECT_EQ(experts(folded, 0), experts(alone, 0));
+  EXPECT_NE(experts(folded, 1), experts(alone, 1));
+  EXPECT_EQ(experts(folded, 2), experts(alone, 2));
+}
+
 TEST(Sweep, RunsAsManyRequestsInADecoderAsAsked) {
   ClusterFile file = sample().file;
   file.policies = {"jsq"};

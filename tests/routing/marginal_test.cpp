@@ -349,9 +349,9 @@ TEST(Marginal, AdmitAndFinishedAllocateNothing) {
   const std::vector<std::uint32_t> tokens(40, 16);
   const signature::CountsView view{6, 32, counts};
   MarginalOptions all = options(model);
-  all.predictor =
-      signature::fit_predictor({view, view, tokens, tokens}, {.directions = 8, .read_cells = 768}, pool);
-  ASSERT_EQ(all.predictor.count(), 8u);
+  all.predictor = signature::fit_predictor({view, view, tokens, tokens},
+                                           {.reads = 8, .effects = 8, .read_cells = 768}, pool);
+  ASSERT_EQ(all.predictor.reads(), 8u);
   const auto policy = make_marginal(all);
   for (std::uint32_t id = 0; id < 4; ++id) policy->worker_up({.id = WorkerId{id}}, 0ns);
   allocations = 0;

@@ -81,6 +81,8 @@ RC_GTEST_PROP(RowKernels, TheWideFormsGiveTheSameBits, ()) {
     for (float& rate : rates) rate = std::abs(rate);
     EXPECT_EQ(kernels.decay(row.data(), units.data(), 1.0f / 1024, rates.data(), 0.125f, size), size);
     out.insert(out.end(), row.begin(), row.end());
+    EXPECT_EQ(kernels.roots(row.data(), a.data(), scale, rest, size), size);
+    out.insert(out.end(), row.begin(), row.end());
     return out;
   };
   const std::vector<float> one = of(plain), other = of(*wide);
@@ -111,6 +113,25 @@ RC_GTEST_PROP(Decay, IsTheExponentialWhereverItStands, ()) {
   const float nothing = 0;
   decay({&at_zero, 1}, {&none, 1}, 1, {&nothing, 1}, 1);
   RC_ASSERT(at_zero == 1);
+}
+
+TEST(Roots, AreThoseOfWhatIsNotBelowZero) {
+  const std::vector<float> in = {0, 4, -1, 2, NAN, 0.5f, 9, -0.0f, 16, 1, INFINITY};
+  std::vector<float> out(in.size());
+  roots(out, in, 2, 1);
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    const float x = 2 * in[i] + 1;
+    EXPECT_EQ(out[i], x > 0 ? std::sqrt(x) : 0) << i;
+  }
+}
+
+TEST(AddRows, TakesAnyNumberOfThem) {
+  const std::vector<float> rows = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};  // [5, 2]
+  std::vector<float> out = {100, 200};
+  add_rows(out, rows, std::vector<float>{1, 0, -1, 2, 3});
+  EXPECT_EQ(out, (std::vector<float>{100 + 1 - 5 + 14 + 27, 200 + 2 - 6 + 16 + 30}));
+  add_rows(out, std::span<const float>(), std::span<const float>());
+  EXPECT_EQ(out, (std::vector<float>{137, 242}));
 }
 
 }  // namespace

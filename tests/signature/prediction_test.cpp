@@ -65,9 +65,12 @@ TEST(Prediction, WithoutTrainingOwnFrequenciesMeetAUniformPrior) {
 TEST(Prediction, ProbabilitiesOfALayerSumToTopK) {
   ThreadPool pool(1);
   const Recorded recorded = record(40, 20, 1);
-  const Predictor predictor = fit_predictor(recorded.data(), {.directions = 2, .read_cells = 32}, pool);
+  const Predictor predictor =
+      fit_predictor(recorded.data(), {.reads = 2, .effects = 2, .read_cells = 32}, pool);
   ASSERT_TRUE(validate(predictor)) << validate(predictor).error().message;
-  EXPECT_EQ(predictor.count(), 2u);
+  EXPECT_EQ(predictor.reads(), 2u);
+  EXPECT_EQ(predictor.effects(), 2u);
+  EXPECT_EQ(predictor.anchor_count(), 40u);
   EXPECT_EQ(predictor.rows.size(), 2u);
   const auto p = predicted(predictor, recorded.data().prefill.request(3), 20);
   for (std::size_t layer = 0; layer < 3; ++layer) {
@@ -80,15 +83,12 @@ TEST(Prediction, ProbabilitiesOfALayerSumToTopK) {
 TEST(Prediction, OthersTellWhatAShortPrefillCannot) {
   ThreadPool pool(1);
   const Recorded past = record(80, 3, 1), future = record(40, 3, 2);
-  const Predictor fitted = fit_predictor(past.data(), {.directions = 2}, pool);
+  const Predictor fitted = fit_predictor(past.data(), {.reads = 2, .effects = 2}, pool);
   const ModelShape shape{"m", 3, {LayerId{0}, LayerId{1}, LayerId{2}}, 8, 1};
   const PredictionScore with = score_predictor(fitted, future.data());
   const PredictionScore without = score_predictor(uniform_predictor(shape), future.data());
-  Predictor mean = fitted;  // no directions, no trust: everybody is average
-  mean.rows.clear();
-  mean.read.clear();
-  mean.offset.clear();
-  mean.effect.clear();
+  Predictor mean = uniform_predictor(shape);  // no trust: everybody is average
+  mean.mean = fitted.mean;
   std::ranges::fill(mean.trust, 0.0f);
   const PredictionScore average = score_predictor(mean, future.data());
   EXPECT_LT(with.log_loss, without.log_loss);
@@ -97,11 +97,57 @@ TEST(Prediction, OthersTellWhatAShortPrefillCannot) {
   EXPECT_GT(with.correlation, without.correlation);
 }
 
+TEST(Prediction, WhatTheKernelSaysIsWhatTheFormulaSays) {
+  // One layer of 2 experts, read along (1, 0); two recorded requests at z = 0 and 0.6.
+  Predictor predictor = uniform_predictor({"m", 1, {LayerId{0}}, 2, 1});
+  predictor.trust = {0};
+  predictor.rows = {0};
+  predictor.read = {1, 0};
+  predictor.offset = {0.1f};
+  predictor.reach = 0.5f;
+  predictor.anchors = {0, 0.6f};
+  predictor.weight = {0.2f, -0.1f};
+  predictor.effect = {1, -1};
+  ASSERT_TRUE(validate(predictor)) << validate(predictor).error().message;
+  for (const float count : {0.0f, 3.0f, 8.0f}) {
+    const double z = std::sqrt(static_cast<double>(count) / 8 + 0.01) - 0.1;
+    const double by = 0.2 * std::exp(-std::abs(z) / 0.5) - 0.1 * std::exp(-std::abs(z - 0.6) / 0.5);
+    const auto p = predicted(predictor, std::vector<float>{count, 8 - count}, 8);
+    EXPECT_NEAR(p[0], 0.5 + by, 1e-3) << count;
+    EXPECT_NEAR(p[1], 0.5 - by, 1e-3) << count;
+  }
+}
+
+TEST(Prediction, WhatIsNotLinearIsForetoldToo) {
+  // Prefills share out between experts 0 and 1; decodes use expert 2 when one of them has nearly all, else
+  // expert 3: a linear regression sees nothing.
+  ThreadPool pool(1);
+  const auto recorded = [](std::size_t requests, std::uint64_t seed) {
+    Recorded out;
+    out.layers = 1;
+    out.experts = 4;
+    Pcg32 random(seed);
+    for (std::size_t r = 0; r < requests; ++r) {
+      const auto first = static_cast<float>(random.below(101));
+      const bool extreme = std::abs(first - 50) > 25;
+      out.prefill.insert(out.prefill.end(), {first, 100 - first, 0, 0});
+      out.decode.insert(out.decode.end(), {0, 0, extreme ? 50.0f : 0, extreme ? 0 : 50.0f});
+      out.prefill_tokens.push_back(100);
+      out.decode_tokens.push_back(50);
+    }
+    return out;
+  };
+  const Recorded past = recorded(200, 1), future = recorded(100, 2);
+  const PredictionScore score = score_predictor(fit_predictor(past.data(), {}, pool), future.data());
+  EXPECT_GT(score.correlation, 0.9);
+  EXPECT_LT(score.brier, 0.03);  // 0.125 for the mean request
+}
+
 TEST(Prediction, LongPrefillsAreTrusted) {
   ThreadPool pool(1);
-  // Without directions both kinds are average; with 400 tokens each request knows better itself.
-  const Predictor fitted = fit_predictor(record(60, 400, 5).data(), {.directions = 0}, pool);
-  EXPECT_EQ(fitted.count(), 0u);
+  // Without anchors both kinds are average; with 400 tokens each request knows better itself.
+  const Predictor fitted = fit_predictor(record(60, 400, 5).data(), {.reads = 0}, pool);
+  EXPECT_EQ(fitted.anchor_count(), 0u);
   for (std::size_t layer = 0; layer < 3; ++layer) EXPECT_GE(fitted.trust[layer], 0.75f);
 }
 
@@ -124,7 +170,7 @@ TEST(Prediction, ScoresOfAPerfectPredictionAreThoseOfTheData) {
 TEST(Prediction, TheFitIsTheSameOnAnyNumberOfThreads) {
   const Recorded recorded = record(50, 10, 9);
   ThreadPool one(1), three(3);
-  const PredictorOptions options{.directions = 4, .read_cells = 32, .seed = 2};
+  const PredictorOptions options{.reads = 4, .effects = 3, .read_cells = 32, .seed = 2};
   EXPECT_EQ(fit_predictor(recorded.data(), options, one), fit_predictor(recorded.data(), options, three));
 }
 
@@ -142,6 +188,8 @@ TEST(Prediction, WhatDoesNotFitIsRefused) {
     predictor.rows = {1};
     predictor.read = {1, 0, 0, -1};
     predictor.offset = {0.5f};
+    predictor.anchors = {0.5f, -0.5f, 1};
+    predictor.weight = {1, 0, 1};
     predictor.effect.assign(8, -0.5f);
     EXPECT_TRUE(validate(predictor));
     change(predictor);
@@ -153,16 +201,22 @@ TEST(Prediction, WhatDoesNotFitIsRefused) {
   refused([](Predictor& p) { p.mean.pop_back(); }, "7 means");
   refused([](Predictor& p) { p.trust.clear(); }, "0 trusts");
   refused([](Predictor& p) { p.layers = 0; }, "expected 0 layers");
-  refused([](Predictor& p) { p.effect.pop_back(); }, "directions do not fit");
-  refused([](Predictor& p) { p.read.pop_back(); }, "directions do not fit");
-  refused([](Predictor& p) { p.offset.clear(); }, "directions do not fit");
-  refused([](Predictor& p) { p.rows[0] = 2; }, "directions do not fit");
+  refused([](Predictor& p) { p.effect.pop_back(); }, "do not fit");
+  refused([](Predictor& p) { p.read.pop_back(); }, "do not fit");
+  refused([](Predictor& p) { p.offset.clear(); }, "do not fit");
+  refused([](Predictor& p) { p.rows[0] = 2; }, "do not fit");
+  refused([](Predictor& p) { p.anchors.pop_back(); }, "do not fit");
+  refused([](Predictor& p) { p.weight.push_back(0); }, "do not fit");
+  refused([](Predictor& p) { p.effect.clear(); }, "do not fit");
   refused([](Predictor& p) { p.mean[0] = NAN; }, "outside 0 to 1");
   refused([](Predictor& p) { p.trust[0] = 1.5f; }, "outside 0 to 1");
   refused([](Predictor& p) { p.strength[0] = 0; }, "strength");
   refused([](Predictor& p) { p.read[0] = INFINITY; }, "not finite");
   refused([](Predictor& p) { p.offset[0] = NAN; }, "not finite");
   refused([](Predictor& p) { p.effect[3] = -2e6f; }, "not finite");
+  refused([](Predictor& p) { p.anchors[1] = NAN; }, "not finite");
+  refused([](Predictor& p) { p.weight[1] = INFINITY; }, "not finite");
+  refused([](Predictor& p) { p.reach = 0; }, "reach");
 }
 
 }  // namespace

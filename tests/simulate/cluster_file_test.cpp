@@ -51,6 +51,7 @@ TEST(ClusterFile, ReadsEveryBlock) {
   ASSERT_TRUE(file) << file.error().message;
   EXPECT_EQ(file->trace, folder / "t.zarr");
   EXPECT_EQ(to_string(file->predict_from), "fraction:0.5,max:48");
+  EXPECT_EQ(file->predict_folds, 0u);
   const Cluster& cluster = file->cluster;
   EXPECT_EQ(cluster.prefill.workers, 3u);
   EXPECT_EQ(cluster.prefill.per_token, cost::Picoseconds(1500));
@@ -119,6 +120,8 @@ TEST(ClusterFile, ErrorsNameTheFileTheLineAndTheKey) {
   refused(with("loads: [0.5, 1]", "loads: [-1]"), {"c.yaml, line 18", "loads"});
   refused(with("gpt-oss-20b", "gpt-oss-21b"), {"gpt-oss-21b"});
   refused(with("max:48", "max:x"), {"predict-from"});
+  refused(with("max:48\"\n", "max:48\"\npredict_folds: 1\n"), {"c.yaml", "predict_folds 1 leaves nobody"});
+  refused(with("max:48\"\n", "max:48\"\npredict_folds: 101\n"), {"c.yaml, line 4", "predict_folds"});
   refused(with("kv_tokens: 600", "plan: none.json"), {"none.json"});
   refused(with("trace: t.zarr\n", ""), {"trace"});
   refused(with("trace: t.zarr\n", "trace: t.zarr\nrouter: none.json\n"), {"none.json"});

@@ -17,9 +17,9 @@ const Recording& domains() {
   return made;
 }
 
-signature::Predictor predictor_of(const Recording& recording) {
+Foretellers foretellers_of(const Recording& recording) {
   ThreadPool pool(1);
-  return fit_predictor(recording, pool);
+  return fit_foretellers(recording, recording, 0, pool);
 }
 
 StudyOptions options(std::size_t requests, std::size_t pool) {
@@ -45,9 +45,9 @@ RC_GTEST_PROP(BitRows, CountsAreThoseOfTheWords, ()) {
 }
 
 TEST(MicroBatchStudy, LikeRequestsTogetherReadFewerExperts) {
-  const signature::Predictor predictor = predictor_of(domains());
+  const Foretellers foretellers = foretellers_of(domains());
   const auto of = [&](Picker picker) {
-    return run_study(domains(), predictor, nullptr, options(6, 40), picker, 1);
+    return run_study(domains(), foretellers, nullptr, options(6, 40), picker, 1);
   };
   const StudyFigures fifo = of(Picker::kFifo), expected = of(Picker::kExpected), oracle = of(Picker::kOracle);
   EXPECT_LT(expected.experts_per_step, 0.75 * fifo.experts_per_step);
@@ -60,14 +60,14 @@ TEST(MicroBatchStudy, LikeRequestsTogetherReadFewerExperts) {
 }
 
 TEST(MicroBatchStudy, ABatchOfThePoolLeavesNothingToPick) {
-  const signature::Predictor predictor = predictor_of(domains());
+  const Foretellers foretellers = foretellers_of(domains());
   StudyOptions whole = options(5, 5);
   whole.steps = 1;
-  const StudyFigures fifo = run_study(domains(), predictor, nullptr, whole, Picker::kFifo, 1);
+  const StudyFigures fifo = run_study(domains(), foretellers, nullptr, whole, Picker::kFifo, 1);
   EXPECT_EQ(fifo.requests_per_step, 5);
   EXPECT_EQ(fifo.longest_wait, 0);
   for (const Picker picker : {Picker::kExpected, Picker::kObserved, Picker::kOracle}) {
-    const StudyFigures figures = run_study(domains(), predictor, nullptr, whole, picker, 1);
+    const StudyFigures figures = run_study(domains(), foretellers, nullptr, whole, picker, 1);
     EXPECT_EQ(figures.experts_per_step, fifo.experts_per_step) << name(picker);
   }
 }
@@ -77,7 +77,7 @@ TEST(MicroBatchStudy, AStepReadsTheExpertsOfItsOwnTokens) {
   const Recording recording = recording_of({4, 4}, 2, 16, 2);
   StudyOptions one{.batch = {.requests = 1, .pool = 1}, .steps = 1, .batches = 400};
   const StudyFigures figures =
-      run_study(recording, signature::uniform_predictor(recording.shape), nullptr, one, Picker::kFifo, 2);
+      run_study(recording, {{signature::uniform_predictor(recording.shape)}}, nullptr, one, Picker::kFifo, 2);
   const double mean = static_cast<double>(count_bits(recording.bits.data(), recording.bits.size())) / 8;
   EXPECT_NEAR(figures.experts_per_step, mean, 0.05);
   EXPECT_EQ(figures.requests_per_step, 1);
@@ -91,12 +91,12 @@ TEST(MicroBatchStudy, HomesDrawTheRequestsThatSendTheFewestCopies) {
   const Placement placement = Placement::make({2, 1}, recording.shape.layers, 32, 16, slots).value();
   const grouping::ExpectedCopies copies(placement, Attention::kDataParallel, dispatch::Rule::kLocal,
                                         grouping::CopyMode::kDedup);
-  const signature::Predictor predictor = predictor_of(recording);
+  const Foretellers foretellers = foretellers_of(recording);
   StudyOptions priced = options(4, 40), unpriced = priced;
   priced.batch.copy_price = 10;
-  const StudyFigures fifo = run_study(recording, predictor, &copies, unpriced, Picker::kFifo, 1);
-  const StudyFigures blind = run_study(recording, predictor, &copies, unpriced, Picker::kExpected, 1);
-  const StudyFigures homes = run_study(recording, predictor, &copies, priced, Picker::kExpected, 1);
+  const StudyFigures fifo = run_study(recording, foretellers, &copies, unpriced, Picker::kFifo, 1);
+  const StudyFigures blind = run_study(recording, foretellers, &copies, unpriced, Picker::kExpected, 1);
+  const StudyFigures homes = run_study(recording, foretellers, &copies, priced, Picker::kExpected, 1);
   EXPECT_NEAR(fifo.node_copies_per_token, 1.5, 0.2);  // three layers, every second token is away
   EXPECT_GT(blind.node_copies_per_token, 1.2);
   EXPECT_LT(homes.node_copies_per_token, 0.6 * blind.node_copies_per_token);
@@ -104,23 +104,23 @@ TEST(MicroBatchStudy, HomesDrawTheRequestsThatSendTheFewestCopies) {
 }
 
 TEST(MicroBatchStudy, OneAndTwoThreadsGiveTheSameBytes) {
-  const signature::Predictor predictor = predictor_of(domains());
+  const Foretellers foretellers = foretellers_of(domains());
   std::vector<StudyOptions> all{options(4, 20), options(8, 40)};
   for (StudyOptions& one : all) one.batches = 20;
   ThreadPool one(1), two(2);
-  const auto first = run_studies(domains(), predictor, nullptr, all, 3, 7, one);
-  const auto second = run_studies(domains(), predictor, nullptr, all, 3, 7, two);
+  const auto first = run_studies(domains(), foretellers, nullptr, all, 3, 7, one);
+  const auto second = run_studies(domains(), foretellers, nullptr, all, 3, 7, two);
   ASSERT_TRUE(first && second);
   EXPECT_EQ(Json(to_json(*first, false)).dump(), Json(to_json(*second, false)).dump());
   EXPECT_EQ(first->at(0).change(Picker::kFifo, &StudyFigures::experts_per_step).mean, 0);
 }
 
 TEST(MicroBatchStudy, PoolsThatDoNotFitAreRefused) {
-  const signature::Predictor predictor = predictor_of(domains());
+  const Foretellers foretellers = foretellers_of(domains());
   ThreadPool pool(1);
   const auto refused = [&](std::size_t requests, std::size_t in_flight) {
     const auto result =
-        run_studies(domains(), predictor, nullptr, {options(requests, in_flight)}, 1, 0, pool);
+        run_studies(domains(), foretellers, nullptr, {options(requests, in_flight)}, 1, 0, pool);
     return result ? std::string() : result.error().message;
   };
   EXPECT_EQ(refused(9, 8), "A pool of 8 requests is smaller than a batch of 9; give a larger pool.");
