@@ -61,7 +61,7 @@ Result<std::unique_ptr<Learning>> Learning::start(State& state, io::FileSystem& 
     learning->shadow_ =
         std::make_unique<Shadow>(state.loop, shadow, std::move(tls), std::random_device{}(),
                                  [self = learning.get()](Shadow::Origin origin, std::string answer) {
-                                   self->take(std::move(origin), std::move(answer));
+                                   self->take(std::move(origin), std::move(answer), std::nullopt);
                                  });
   }
   if (!predictor) predictor = signature::uniform_predictor(learning->shape_);
@@ -83,13 +83,14 @@ void Learning::request(const protocol::RequestBody& body, const std::string& id)
   if (shadow_ && shadow_->chooses_next()) shadow_->copy(body, origin_of(body, id));
 }
 
-void Learning::answer(const protocol::RequestBody& body, const std::string& id, std::string_view answer) {
+void Learning::answer(const protocol::RequestBody& body, const std::string& id, std::string_view answer,
+                      std::optional<Decoder> decoder) {
   if (!recorder_ && !lessons_) return;
   if (body.choices != 1 || answer.find("_experts\"") == std::string_view::npos) return;
-  take(origin_of(body, id), std::string(answer));
+  take(origin_of(body, id), std::string(answer), decoder);
 }
 
-void Learning::take(Shadow::Origin origin, std::string answer) {
+void Learning::take(Shadow::Origin origin, std::string answer, std::optional<Decoder> decoder) {
   if (pending_bytes_ + answer.size() > kMaxPendingBytes) {
     ++dropped_;
     return;
@@ -101,7 +102,7 @@ void Learning::take(Shadow::Origin origin, std::string answer) {
     std::int64_t arrival_ns;
   };
   const auto work = std::make_shared<const Work>(Work{std::move(origin), std::move(answer), wall_clock_ns()});
-  helper_.add([this, work] {
+  helper_.add([this, work, decoder] {
     auto read = std::make_shared<Read>();
     read->bytes = work->answer.size();
     if (const auto known = experts_of_reply(work->answer, shape_)) {
@@ -115,16 +116,23 @@ void Learning::take(Shadow::Origin origin, std::string answer) {
       }
     }
     if (recorder_) read->recorded = recorded_now();
-    state_.loop.post([this, work, read] { taken(work->origin, *read); });
+    state_.loop.post([this, work, decoder, read] { taken(work->origin, decoder, *read); });
   });
 }
 
-void Learning::taken(const Shadow::Origin& origin, const Read& read) {
+void Learning::taken(const Shadow::Origin& origin, std::optional<Decoder> decoder, const Read& read) {
   pending_bytes_ -= read.bytes;
   ++(read.known ? known_ : unknown_);
   if (recorder_) recorded_ = read.recorded;
   if (!read.stored) note_error(read.stored.error());
   if (read.lesson.prefill) state_.cache.insert(origin.prompt, read.lesson.prefill);
+  if (decoder && read.lesson.decode) {
+    const Usage& decode = *read.lesson.decode;
+    std::vector<float> shares = decode.counts;
+    for (float& share : shares) share /= static_cast<float>(std::max(1u, decode.tokens));
+    state_.placer->observed(decoder->worker, decoder->rank, shares, state_.loop.now());
+    ++observed_;
+  }
   if (!lessons_ || !read.lesson.prefill || !read.lesson.decode) return;
   lessons_->add({read.lesson.prefill, read.lesson.decode, origin.words});
 }
@@ -245,6 +253,7 @@ Json Learning::report(Nanoseconds now) const {
   json["answers"]["known"] = known_;
   json["answers"]["unknown"] = unknown_;
   json["answers"]["counted"] = counted_;
+  json["answers"]["observed"] = observed_;
   json["answers"]["dropped"] = dropped_;
   if (shadow_) {
     const ShadowCounts& counts = shadow_->counts();
@@ -290,6 +299,7 @@ void Learning::append_metrics(std::string& out) const {
   };
   counter("moesaic_known_experts_total", known_);
   counter("moesaic_answers_dropped_total", dropped_);
+  counter("moesaic_decodes_observed_total", observed_);
   if (shadow_) {
     counter("moesaic_shadow_copied_total", shadow_->counts().copied);
     counter("moesaic_shadow_dropped_total", shadow_->counts().dropped);

@@ -19,6 +19,12 @@
 
 namespace moesaic::gateway {
 
+/// Who decoded a request.
+struct Decoder {
+  WorkerKey worker{};
+  std::uint32_t rank = 0;
+};
+
 class Learning {
  public:
   /// `state`, `files` and `helper` outlive this. `shape` is that of the experts which engines return. Errors:
@@ -30,8 +36,10 @@ class Learning {
 
   /// A request came: perhaps the shadow gets a copy.
   void request(const protocol::RequestBody& body, const std::string& id);
-  /// An answer that is not a stream reached its client, or a prefiller answered. Cheap without experts in it.
-  void answer(const protocol::RequestBody& body, const std::string& id, std::string_view answer);
+  /// An answer that is not a stream reached its client, or a prefiller answered (then nobody decoded). Cheap
+  /// without experts in it. What was decoded is told to the policy.
+  void answer(const protocol::RequestBody& body, const std::string& id, std::string_view answer,
+              std::optional<Decoder> decoder);
   /// Of a prefill only counts are known, of every MoE layer: recorded, not learnt from.
   void counted(const std::string& id, std::shared_ptr<const Usage> prefill);
   void tick(Nanoseconds now);
@@ -45,8 +53,8 @@ class Learning {
  private:
   Learning(State& state, io::FileSystem& files, Helper& helper, ModelShape shape);
   struct Read;
-  void take(Shadow::Origin origin, std::string answer);
-  void taken(const Shadow::Origin& origin, const Read& read);
+  void take(Shadow::Origin origin, std::string answer, std::optional<Decoder> decoder);
+  void taken(const Shadow::Origin& origin, std::optional<Decoder> decoder, const Read& read);
   Shadow::Origin origin_of(const protocol::RequestBody& body, const std::string& id) const;
   void begin_refit(Nanoseconds now);
   void refitted(const RefitOutcome& outcome, Nanoseconds now);
@@ -66,7 +74,7 @@ class Learning {
   std::uint32_t text_bytes_ = 4096;  ///< of a prompt, kept with its lesson
 
   std::size_t pending_bytes_ = 0;  ///< of answers that the helper has
-  std::uint64_t known_ = 0, dropped_ = 0, unknown_ = 0, counted_ = 0;
+  std::uint64_t known_ = 0, dropped_ = 0, unknown_ = 0, counted_ = 0, observed_ = 0;
   struct Recorded {
     std::uint64_t requests = 0, lost = 0, stores = 0;
   } recorded_{};

@@ -160,7 +160,7 @@ void Proxy::learn_usage(Flight& flight, const std::string& signature, const std:
     flight.usage = std::make_shared<const Usage>(std::move(*usage));
     state_.cache.insert(flight.body.prompt, flight.usage);
     if (state_.learning != nullptr && flight.source == UsageSource::kRoutedExperts) {
-      state_.learning->answer(flight.body, flight.id, reply);
+      state_.learning->answer(flight.body, flight.id, reply, std::nullopt);
     } else if (state_.learning != nullptr) {
       state_.learning->counted(flight.id, flight.usage);
     }

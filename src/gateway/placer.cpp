@@ -131,6 +131,10 @@ void Placer::finished(routing::RequestId request, Nanoseconds now) {
   if (experts_) experts_->finished(request);
 }
 
+void Placer::observed(WorkerKey key, std::uint32_t rank, std::span<const float> shares, Nanoseconds now) {
+  decode_->observed(id_of(key, rank), shares, now);
+}
+
 std::optional<double> Placer::expected_experts(WorkerKey key, std::uint32_t rank) const {
   if (decode_->keeps_experts()) return decode_->expected_experts(id_of(key, rank));
   if (!experts_) return std::nullopt;

@@ -59,7 +59,7 @@ Task<void> Proxy::relay_whole(Flight& flight, Leg& leg, const net::HttpHead& hea
   if (call.done()) {
     co_await answer(flight, head, held);
     if (state_.learning != nullptr && flight.status == 200)
-      state_.learning->answer(flight.body, flight.id, held);
+      state_.learning->answer(flight.body, flight.id, held, Decoder{leg.backend->key, leg.rank});
     co_return;
   }
   flight.exchange.start_lines(flight.status, answer_lines(head, flight.id), head.content_length);

@@ -86,6 +86,7 @@ class Marginal final : public DecodePolicy {
         candidate_(options_.predictor.width()),
         priced_(candidate_.size()),
         unknown_(candidate_.size()),
+        observed_(candidate_.size()),
         ones_(candidate_.size(), 1.0f) {
     to_survival(options_.predictor.mean, unknown_);
     grow(options_.reserve_requests);
@@ -149,6 +150,13 @@ class Marginal final : public DecodePolicy {
 
   void finished(RequestId request, Nanoseconds) override {
     if (const auto left = fleet_.remove(request)) decoders_[left->slot].usage.remove(usage(left->place));
+  }
+
+  void observed(WorkerId worker, std::span<const float> shares, Nanoseconds) override {
+    const auto slot = fleet_.find(worker);
+    if (!slot || shares.size() != candidate_.size()) return;
+    to_survival(shares, observed_);
+    decoders_[*slot].usage.remember(observed_);
   }
 
   std::optional<RefitJob> tick(Nanoseconds) override { return std::nullopt; }
@@ -265,7 +273,7 @@ class Marginal final : public DecodePolicy {
   signature::PredictionScratch scratch_;
   Fleet fleet_;
   std::vector<float> candidate_, priced_;  ///< probabilities of the request; with contrast
-  std::vector<Survival> unknown_;
+  std::vector<Survival> unknown_, observed_;
   std::vector<float> ones_;        ///< as many as candidate_
   std::vector<Decoder> decoders_;  ///< by slot
   std::vector<double> added_;      ///< by slot: experts that the candidate adds there

@@ -36,14 +36,14 @@ struct MarginalOptions {
   signature::Predictor predictor{};  ///< signature::uniform_predictor() where nothing was recorded
   /// Share of a decoder's present step that counts against a newcomer. 1: as if the batch never changed;
   /// lower: more locality, worse for the last percentiles.
-  double persistence = 0.85;
+  double persistence = 0.7;
   /// Of what a decoder got lately. share 0: only the batch that runs now counts.
   UsageMemory memory{};
   /// A candidate is priced as p + contrast x (p - mean), taken to [0, 1]; once placed it counts as p.
-  double contrast = 0.75;
+  double contrast = 0.5;
   /// A decoder is passed over while it runs more than ahead_share x mean + ahead_requests requests more than
   /// the least loaded one: long queues cost the last percentiles more than experts save.
-  double ahead_share = 0.5;
+  double ahead_share = 0.45;
   double ahead_requests = 2;
   /// Requests in flight, over all decoders, up to which nothing is allocated.
   std::size_t reserve_requests = 1024;

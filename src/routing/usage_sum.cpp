@@ -15,6 +15,7 @@ namespace {
 constexpr int kUnits = 1024;          // a nat
 constexpr double kMaxNats = 8;        // of one request: p <= 0.99966
 constexpr std::size_t kSteps = 4096;  // of p
+constexpr double kMemoryPace = 0.25;  // a request lengthens the memory by so much
 constexpr std::size_t kBlock = 512;   // of cells, summed in float32, blocks in double
 
 const std::array<Survival, kSteps>& survival_table() {
@@ -121,8 +122,17 @@ const Survival* UsageSum::ordered(std::span<const Survival> request) {
 
 void UsageSum::add(std::span<const Survival> request) {
   ++requests_;
-  remembered_ = std::min(options_.requests, remembered_ + 1);
+  remembered_ = std::min(options_.requests, remembered_ > 0 ? remembered_ + kMemoryPace : 1);
   add_all(sum_, ordered(request), 1, memory_.data(), static_cast<float>(1 / remembered_));
+  refresh();
+}
+
+void UsageSum::remember(std::span<const Survival> request) {
+  const Survival* const units = ordered(request);
+  remembered_ = std::max(1.0, remembered_);
+  const auto rate = static_cast<float>(1 / remembered_);
+  for (std::size_t i = 0; i < memory_.size(); ++i)
+    memory_[i] += (static_cast<float>(units[i]) - memory_[i]) * rate;
   refresh();
 }
 

@@ -5,9 +5,11 @@
 // long the process runs, and adding and removing a request in any order gives the same bytes.
 //
 // A request that joins now will not run beside this very batch all its life: those who are here leave, and
-// others come, who resemble whom the worker got lately. The memory is that typical request: the mean of the
-// first `requests` that were added, then an exponentially weighted one (each new one weighs 1 / requests).
-// later() is what is idle in a batch of as many requests, of which `share` are typical ones.
+// others come, who resemble whom the worker got lately. The memory is that typical request: an exponentially
+// weighted mean, in which each new one weighs 1 / `requests`. At first it spans fewer, 1 + n / 4 after n more
+// than one, for what came first says least of what the worker is becoming. What a request truly activated,
+// told when it ended, is remembered beside what was foretold of it. later() is what is idle in a batch of as
+// many requests, of which `share` are typical ones.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +27,8 @@ using Survival = std::uint16_t;
 void to_survival(std::span<const float> probabilities, std::span<Survival> out);
 
 struct UsageMemory {
-  double requests = 16;  ///< that it spans, >= 1
-  double share = 0.75;   ///< in [0, 1] of typical requests in the batch that is expected later
+  double requests = 64;  ///< that it spans, >= 1
+  double share = 1;      ///< in [0, 1] of typical requests in the batch that is expected later
 };
 
 class UsageSum {
@@ -36,6 +38,8 @@ class UsageSum {
 
   /// All events: O(cells), no allocation. The memory outlasts the requests it is made of.
   void add(std::span<const Survival> request);
+  /// Into the memory alone, which spans no more requests by it.
+  void remember(std::span<const Survival> request);
   /// REQUIRES: what is removed was added.
   void remove(std::span<const Survival> request);
   /// `times` requests of unknown usage run beside the added ones, each as `request`. Replaces what was set

@@ -69,6 +69,7 @@ struct DecodePool {
   cost::StepTime step{};
   std::optional<DecoderPlan> plan{};
   Admission admission{};
+  bool tells_experts = false;        ///< an answer says what its decode activated: routing's observed()
   std::vector<FleetEvent> events{};  ///< by time; those of one time in order
 
   /// Workers that are ever up: 0, 1, ...

@@ -95,8 +95,8 @@ Result<std::vector<FleetEvent>> read_events(const ConfigNode& node) {
 
 Result<DecodePool> read_decode(io::FileSystem& files, const std::string& file, const ConfigNode& node,
                                const cost::ModelPreset& model) {
-  MOESAIC_TRY(
-      node.check_keys({"workers", "max_running", "kv_tokens", "step", "plan", "admission", "events"}));
+  MOESAIC_TRY(node.check_keys(
+      {"workers", "max_running", "kv_tokens", "step", "plan", "admission", "tells_experts", "events"}));
   DecodePool out;
   MOESAIC_ASSIGN(out.workers, node.count("workers", 1, kMaxWorkers));
   MOESAIC_ASSIGN(const std::uint64_t running, node.count("max_running", 1, 65'536));
@@ -108,6 +108,7 @@ Result<DecodePool> read_decode(io::FileSystem& files, const std::string& file, c
   if (const ConfigNode* admission = node.find("admission")) {
     MOESAIC_ASSIGN(out.admission, read_admission(*admission));
   }
+  MOESAIC_ASSIGN(out.tells_experts, node.flag_or("tells_experts", false));
   if (const ConfigNode* events = node.find("events")) {
     MOESAIC_ASSIGN(out.events, read_events(*events));
     const Status valid = validate(out);

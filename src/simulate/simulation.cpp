@@ -384,6 +384,10 @@ class Simulation {
     Flight& flight = flights_[f];
     flight.record.last_token = now_;
     decode_policy_->finished(RequestId(flight.id), now_);
+    if (cluster_.decode.tells_experts) {
+      decode_policy_->observed(WorkerId(flight.record.decoder), recording_.shares(flight.record.recorded),
+                               now_);
+    }
     if (flight.measured) {
       result_.requests.push_back(flight.record);
       --measured_in_flight_;

@@ -93,6 +93,8 @@ TEST(Shadow, ItsAnswersFeedThePrefixCacheAndTheClientSeesNothingOfIt) {
       co_await known(cluster, 2);
       EXPECT_EQ(cluster.worker(0).stats().requests + cluster.worker(1).stats().requests, 2u);
       EXPECT_EQ(cluster.shadow().stats().finished, 2u);
+      EXPECT_EQ(number(co_await cluster.learning(), "answers", "observed"), 0u)
+          << "a shadow's decode is nobody's";
       co_await cluster.expect_quiet();
     });
   }
@@ -232,6 +234,7 @@ TEST(Record, AnswersThatCarryExpertsThemselvesNeedNoShadow) {
     const Got got = co_await cluster.complete(ask(3, 5, false));
     EXPECT_TRUE(got.has("routed_experts")) << "the answer is the worker's, untouched";
     co_await known(cluster, 1);
+    EXPECT_EQ(number(co_await cluster.learning(), "answers", "observed"), 1u) << "the policy got the decode";
     co_await cluster.complete(ask(3, 5, true));
     const Got told = co_await cluster.admin("GET", "/admin/decisions?limit=1");
     EXPECT_TRUE(told.has(R"("usage":"prefix_cache")")) << told.body;

@@ -259,7 +259,7 @@ RC_GTEST_PROP(Marginal, ChoosesTheCheapestOfTheDefinition, ()) {
     std::ranges::sort(all_ever, {}, &Running::kv);  // told apart by when they came, see below
     for (const Running& r : all_ever) {
       if (r.worker != worker) continue;
-      got = std::min(all.memory.requests, got + 1);
+      got = std::min(all.memory.requests, got > 0 ? got + 0.25 : 1);
       for (std::size_t cell = 0; cell < cells; ++cell) typical[cell] += (r.nats[cell] - typical[cell]) / got;
     }
     std::vector<double> sum(cells);
@@ -338,6 +338,23 @@ TEST(Marginal, OfTwoBatchesAlikeTheOneThatUsedToServeTheKindIsTaken) {
   EXPECT_EQ(policy->admit(with(3, blue), 0ns).worker, blue_home);
   policy->finished(RequestId{3}, 0ns);
   EXPECT_EQ(policy->admit(with(4, red), 0ns).worker, red_home);
+}
+
+TEST(Marginal, WhatDecodersTrulyRanDecidesWhereNothingWasForetold) {
+  const auto policy = make_marginal(options(shape(1, 4, 2)));
+  policy->worker_up({.id = WorkerId{0}}, 0ns);
+  policy->worker_up({.id = WorkerId{1}}, 0ns);
+  const auto red = uses({0, 1}), blue = uses({2, 3});
+  policy->observed(WorkerId{0}, blue, 0ns);
+  policy->observed(WorkerId{1}, red, 0ns);
+  policy->observed(WorkerId{7}, red, 0ns);           // never heard of
+  policy->observed(WorkerId{0}, uses({0}, 3), 0ns);  // of another model
+  // Both run one request of which nothing is known.
+  policy->worker_load(WorkerId{0}, {.requests = 1}, 0ns);
+  policy->worker_load(WorkerId{1}, {.requests = 1}, 0ns);
+  EXPECT_EQ(policy->admit(with(1, red), 0ns).worker, WorkerId{1});
+  policy->finished(RequestId{1}, 0ns);
+  EXPECT_EQ(policy->admit(with(2, blue), 0ns).worker, WorkerId{0});
 }
 
 TEST(Marginal, AdmitAndFinishedAllocateNothing) {

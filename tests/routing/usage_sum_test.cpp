@@ -101,15 +101,29 @@ TEST(UsageSum, LaterMixesThoseHereWithTheMeanOfThoseAddedLately) {
   sum.set_others(red, 0);
   sum.add(red);
   sum.add(red);
-  sum.add(blue);  // the typical request: red / 2 + blue / 2
+  sum.add(blue);  // the typical request, by a memory of 1.5: red / 3 + 2 blue / 3
   sum.remove(red);
-  // Two requests, half of each is what runs (red, blue), half twice the typical one: the same here.
+  // Two requests, half of each is what runs (red, blue), half twice the typical one.
   EXPECT_NEAR(sum.idle()[0], 0.5, 2e-3);
-  EXPECT_NEAR(sum.later()[0], 0.5, 2e-3);
+  EXPECT_NEAR(sum.later()[0], std::pow(0.5, 0.5 + 1.0 / 3), 2e-3);
+  EXPECT_NEAR(sum.later()[1], std::pow(0.5, 0.5 + 2.0 / 3), 2e-3);
   sum.remove(red);
   EXPECT_EQ(sum.idle()[0], 1) << "blue alone runs";
-  EXPECT_NEAR(sum.later()[0], std::pow(0.5, 0.25), 2e-3) << "but red is remembered";
-  EXPECT_NEAR(sum.later()[1], std::pow(0.5, 0.75), 2e-3);
+  EXPECT_NEAR(sum.later()[0], std::pow(0.5, 0.5 / 3), 2e-3) << "but red is remembered";
+  EXPECT_NEAR(sum.later()[1], std::pow(0.5, 0.5 + 1.0 / 3), 2e-3);
+}
+
+TEST(UsageSum, WhatWasObservedGoesIntoTheMemoryAlone) {
+  UsageSum sum(identity(2), {.requests = 4, .share = 1});
+  const auto red = survival({0.5f, 0}), blue = survival({0, 0.5f});
+  sum.remember(red);  // the first: all there is to remember
+  EXPECT_EQ(sum.active(), 0);
+  sum.add(blue);  // spans 1.25: red / 5 + 4 blue / 5
+  EXPECT_EQ(sum.idle()[0], 1);
+  EXPECT_NEAR(sum.later()[0], std::pow(0.5, 0.2), 2e-3);
+  sum.remember(red);  // of the same span: 4 / 5 red and the rest of what was there
+  EXPECT_NEAR(sum.later()[0], std::pow(0.5, 0.8 + 0.2 * 0.2), 2e-3);
+  EXPECT_NEAR(sum.later()[1], std::pow(0.5, 0.2 * 0.8), 2e-3);
 }
 
 TEST(UsageSum, WithoutAShareLaterIsNow) {

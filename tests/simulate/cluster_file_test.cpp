@@ -52,6 +52,7 @@ TEST(ClusterFile, ReadsEveryBlock) {
   EXPECT_EQ(file->trace, folder / "t.zarr");
   EXPECT_EQ(to_string(file->predict_from), "fraction:0.5,max:48");
   EXPECT_EQ(file->predict_folds, 0u);
+  EXPECT_FALSE(file->cluster.decode.tells_experts);
   const Cluster& cluster = file->cluster;
   EXPECT_EQ(cluster.prefill.workers, 3u);
   EXPECT_EQ(cluster.prefill.per_token, cost::Picoseconds(1500));
@@ -84,11 +85,13 @@ TEST(ClusterFile, ReadsHowRequestsJoinAndWhichDecodersComeAndGo) {
       io::real_files(), write(folder, "c.yaml",
                               with("kv_tokens: 600\n",
                                    "kv_tokens: 600\n  admission: {kind: micro-batch, pool: 9, max_late: 7}\n"
+                                   "  tells_experts: true\n"
                                    "  events: [{at: 2s, down: 3}, {at: 3s, up: 4}]\n")));
   ASSERT_TRUE(file) << file.error().message;
   const DecodePool& decode = file->cluster.decode;
   EXPECT_EQ(decode.admission.kind, Admission::Kind::kMicroBatch);
   EXPECT_EQ(decode.admission.pool, 9u);
+  EXPECT_TRUE(decode.tells_experts);
   EXPECT_EQ(decode.admission.max_late, 7u);
   ASSERT_EQ(decode.events.size(), 2u);
   EXPECT_EQ(decode.events[1].at, 3s);
