@@ -74,6 +74,12 @@ std::string table_of(const simulate::StudyOutcome& outcome, bool with_copies) {
 Status run(Context& context, const Options& options) {
   if (options.predict_folds == 1)
     return bad_input("--predict-folds 1 leaves nobody to learn from; give 0, or 2 and more.");
+  if (options.one_in == 1 && options.predict_folds == 0) {
+    return bad_input(
+        "--one-in 1 serves every request and leaves none to learn from; give --predict-folds 2 or more, by "
+        "which "
+        "served requests teach each other, or --one-in 2 or more.");
+  }
   ThreadPool pool(options.threads);
   progress("reading " + options.trace);
   MOESAIC_ASSIGN(const trace::Trace trace, trace::Trace::open(context.files, options.trace));
@@ -87,8 +93,10 @@ Status run(Context& context, const Options& options) {
   }
   MOESAIC_ASSIGN(const simulate::Recording served,
                  simulate::read_part(trace, split, RequestSet::kHeldout, pool));
-  MOESAIC_ASSIGN(const simulate::Recording learnt,
-                 simulate::read_part(trace, split, RequestSet::kTrain, pool));
+  simulate::Recording learnt{.shape = served.shape};  // nobody when all are served
+  if (options.one_in > 1) {
+    MOESAIC_ASSIGN(learnt, simulate::read_part(trace, split, RequestSet::kTrain, pool));
+  }
   MOESAIC_ASSIGN(const std::optional<grouping::ExpectedCopies> copies,
                  copies_of(context, options, served.shape));
   progress("learning");
@@ -174,8 +182,10 @@ void add_microbatch(CLI::App& app, Context& context) {
       ->capture_default_str();
   command->add_option("--predict-from", options->predict_from,
                       "What stands for a prefill: prefill, fraction:F or fraction:F,max:N");
-  command->add_option("--one-in", options->one_in, "One request in so many is served, the others teach")
-      ->check(CLI::Range(2, 100))
+  command
+      ->add_option("--one-in", options->one_in,
+                   "One request in so many is served, the others teach; 1: all are, see --predict-folds")
+      ->check(CLI::Range(1, 100))
       ->capture_default_str();
   command
       ->add_option(

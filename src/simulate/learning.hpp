@@ -43,7 +43,8 @@ struct Foretellers {
 /// folds 0: one predictor, learnt from `training`. Else cross-fitting (Chernozhukov et al. 2018): that of
 /// fold f has learnt from `training` and from the served requests of other folds, as if those had been
 /// recorded before. Deterministic at any thread count. Cost: max(1, folds) x signature::fit_predictor().
-/// REQUIRES: folds != 1, two requests or more in `training`; recordings of one shape, with counts and shares.
+/// REQUIRES: folds != 1, requests in `training` (with folds it may have none where `served` has two or more);
+/// recordings of one shape, with counts and shares.
 Foretellers fit_foretellers(const Recording& training, const Recording& served, std::size_t folds,
                             ThreadPool& pool);
 

@@ -48,6 +48,19 @@ TEST_F(Microbatch, ReadsATenthFewerExpertsThanFirstInFirstOut) {
   }
 }
 
+TEST_F(Microbatch, AllMayBeServedWhereServedRequestsTeachEachOther) {
+  const auto done = study({"--requests", "8", "--pool", "128", "--one-in", "1", "--predict-folds", "5",
+                           "--max-wait", "64", "--json", at("m.json")});
+  ASSERT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_NE(done.out.find("200 requests served, 0 others learnt from"), std::string::npos) << done.out;
+  EXPECT_NE(done.out.find("4 of 5 parts"), std::string::npos) << done.out;
+  const auto json = io::read_json(io::real_files(), at("m.json"));
+  ASSERT_TRUE(json) << json.error().message;
+  const Json& pool = json->find("pools")->as_array()->at(0);
+  EXPECT_LT(figure(pool, "expected", "experts_per_step"), 0.85 * figure(pool, "fifo", "experts_per_step"));
+  EXPECT_LE(figure(pool, "expected", "longest_wait"), 64);
+}
+
 TEST_F(Microbatch, APlansHomesSendFewerCopies) {
   const auto planned =
       run_moesaic({"plan", at("t.zarr"), "--nodes", "2", "--gpus-per-node", "2", "-o", at("plan.json")});
@@ -72,6 +85,12 @@ TEST_F(Microbatch, RefusesWhatItCannotPickFrom) {
   EXPECT_EQ(mode.exit_code, 2);
   EXPECT_NE(mode.err.find("--mode padded: expected dedup or per-expert."), std::string::npos) << mode.err;
   EXPECT_EQ(study({"--plan", at("none.json")}).exit_code, 2);
+  const auto nobody = study({"--one-in", "1"});
+  EXPECT_EQ(nobody.exit_code, 2);
+  EXPECT_NE(nobody.err.find("give --predict-folds 2 or more"), std::string::npos) << nobody.err;
+  const auto one = study({"--predict-folds", "1"});
+  EXPECT_EQ(one.exit_code, 2);
+  EXPECT_NE(one.err.find("leaves nobody to learn from"), std::string::npos) << one.err;
 }
 
 }  // namespace
