@@ -97,6 +97,10 @@ Status run(Context& context, const Options& options) {
   if (options.one_in > 1) {
     MOESAIC_ASSIGN(learnt, simulate::read_part(trace, split, RequestSet::kTrain, pool));
   }
+  if (learnt.requests.size() + served.requests.size() < 2) {
+    return bad_input(fmt::format(
+        "{}: holds one request to serve and none to learn from; give a longer trace.", options.trace));
+  }
   MOESAIC_ASSIGN(const std::optional<grouping::ExpectedCopies> copies,
                  copies_of(context, options, served.shape));
   progress("learning");

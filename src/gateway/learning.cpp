@@ -130,8 +130,7 @@ void Learning::taken(const Shadow::Origin& origin, std::optional<Decoder> decode
     const Usage& decode = *read.lesson.decode;
     std::vector<float> shares = decode.counts;
     for (float& share : shares) share /= static_cast<float>(std::max(1u, decode.tokens));
-    state_.placer->observed(decoder->worker, decoder->rank, shares, state_.loop.now());
-    ++observed_;
+    if (state_.placer->observed(decoder->worker, decoder->rank, shares, state_.loop.now())) ++observed_;
   }
   if (!lessons_ || !read.lesson.prefill || !read.lesson.decode) return;
   lessons_->add({read.lesson.prefill, read.lesson.decode, origin.words});

@@ -131,8 +131,8 @@ void Placer::finished(routing::RequestId request, Nanoseconds now) {
   if (experts_) experts_->finished(request);
 }
 
-void Placer::observed(WorkerKey key, std::uint32_t rank, std::span<const float> shares, Nanoseconds now) {
-  decode_->observed(id_of(key, rank), shares, now);
+bool Placer::observed(WorkerKey key, std::uint32_t rank, std::span<const float> shares, Nanoseconds now) {
+  return decode_->observed(id_of(key, rank), shares, now);
 }
 
 std::optional<double> Placer::expected_experts(WorkerKey key, std::uint32_t rank) const {

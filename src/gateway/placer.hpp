@@ -63,7 +63,7 @@ class Placer {
   void first_token(routing::RequestId request, Nanoseconds now) { decode_->first_token(request, now); }
   void finished(routing::RequestId request, Nanoseconds now);
   /// What a request that it decoded truly activated, see DecodePolicy::observed().
-  void observed(WorkerKey key, std::uint32_t rank, std::span<const float> shares, Nanoseconds now);
+  bool observed(WorkerKey key, std::uint32_t rank, std::span<const float> shares, Nanoseconds now);
   /// Distinct experts that a decode step is expected to read there; nothing when no usage is known.
   std::optional<double> expected_experts(WorkerKey key, std::uint32_t rank) const;
 

@@ -152,11 +152,12 @@ class Marginal final : public DecodePolicy {
     if (const auto left = fleet_.remove(request)) decoders_[left->slot].usage.remove(usage(left->place));
   }
 
-  void observed(WorkerId worker, std::span<const float> shares, Nanoseconds) override {
+  bool observed(WorkerId worker, std::span<const float> shares, Nanoseconds) override {
     const auto slot = fleet_.find(worker);
-    if (!slot || shares.size() != candidate_.size()) return;
+    if (!slot || shares.size() != candidate_.size()) return false;
     to_survival(shares, observed_);
     decoders_[*slot].usage.remember(observed_);
+    return true;
   }
 
   std::optional<RefitJob> tick(Nanoseconds) override { return std::nullopt; }

@@ -2,7 +2,7 @@
 //
 // A decode step reads the weights of every distinct expert its batch activates. For each decoder the policy
 // keeps the probability that each (layer, expert) is idle in its running batch, and in the batch that it is
-// expected to run later, which also resembles what it got lately (routing/usage_sum.hpp). A candidate with
+// expected to run later, which resembles what it got lately (routing/usage_sum.hpp). A candidate with
 // activation probabilities p adds sum(idle later x p) experts to every step there; at the prices of `cost`
 // that is time, which everybody in the batch pays for as long as the candidate lives, and the candidate pays
 // for the whole step:
@@ -37,7 +37,8 @@ struct MarginalOptions {
   /// Share of a decoder's present step that counts against a newcomer. 1: as if the batch never changed;
   /// lower: more locality, worse for the last percentiles.
   double persistence = 0.7;
-  /// Of what a decoder got lately. share 0: only the batch that runs now counts.
+  /// Of what a decoder got lately, as it was foretold and, where engines tell, as it was. share 0: only the
+  /// batch that runs now counts.
   UsageMemory memory{};
   /// A candidate is priced as p + contrast x (p - mean), taken to [0, 1]; once placed it counts as p.
   double contrast = 0.5;

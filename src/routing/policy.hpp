@@ -116,9 +116,9 @@ class DecodePolicy {
   /// It ended, for whatever reason.
   virtual void finished(RequestId request, Nanoseconds at) = 0;
   /// What a request that ended there truly activated: [L, E] shares of its decode tokens, where the engine
-  /// tells (routed experts in its answer). May come long after finished(). Policies that remember nothing,
-  /// and shares of another size, ignore it; unknown workers are ignored.
-  virtual void observed(WorkerId worker, std::span<const float> shares, Nanoseconds at);
+  /// tells (routed experts in its answer). May come long after finished(). Whether it was remembered:
+  /// policies without a memory, unknown workers and shares of another size remember nothing.
+  virtual bool observed(WorkerId worker, std::span<const float> shares, Nanoseconds at);
 
   /// Whether the policy knows what batches read: then decisions tell a locality, and it can be asked.
   virtual bool keeps_experts() const { return false; }

@@ -12,7 +12,7 @@ RefitResult run_refit(const RefitJob& job, ThreadPool& pool) {
   return {job.version, std::move(fitted->centroids)};
 }
 
-void DecodePolicy::observed(WorkerId, std::span<const float>, Nanoseconds) {}
+bool DecodePolicy::observed(WorkerId, std::span<const float>, Nanoseconds) { return false; }
 void DecodePolicy::learnt(const signature::Predictor&, Nanoseconds) {}
 std::optional<RefitJob> DecodePolicy::recorded(std::span<const std::span<const float>>, Nanoseconds) {
   return std::nullopt;

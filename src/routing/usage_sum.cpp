@@ -102,6 +102,7 @@ UsageSum::UsageSum(std::vector<std::uint32_t> order, const UsageMemory& memory)
       options_(memory),
       sum_(order_.size()),
       others_(order_.size()),
+      mixed_(order_.size()),
       memory_(order_.size()),
       idle_(order_.size()),
       later_(order_.size()),
@@ -129,8 +130,9 @@ void UsageSum::add(std::span<const Survival> request) {
 
 void UsageSum::remember(std::span<const Survival> request) {
   const Survival* const units = ordered(request);
+  // It came long ago: while the memory is short, it says less of what the worker is becoming.
+  const auto rate = static_cast<float>(remembered_ > 0 ? 1 / options_.requests : 1);
   remembered_ = std::max(1.0, remembered_);
-  const auto rate = static_cast<float>(1 / remembered_);
   for (std::size_t i = 0; i < memory_.size(); ++i)
     memory_[i] += (static_cast<float>(units[i]) - memory_[i]) * rate;
   refresh();
@@ -165,9 +167,18 @@ void UsageSum::refresh() {
   }
   active_ = static_cast<double>(idle_.size()) - idle;
   const double typical = remembered_ > 0 ? options_.share : 0;
-  const double requests = static_cast<double>(requests_) + other_requests_;
-  signature::decay(later_, sum_, static_cast<float>(1 - typical) * kNat, memory_,
-                   static_cast<float>(typical * requests) * kNat);
+  std::span<const std::int32_t> present = sum_;
+  auto present_share = static_cast<float>(1 - typical);
+  if (other_requests_ > 0) {  // these are nobody's typical requests: they stay what they are
+    for (std::size_t i = 0; i < mixed_.size(); ++i) {
+      const double own = static_cast<double>(sum_[i] - others_[i]) * (1 - typical);
+      mixed_[i] = others_[i] + static_cast<std::int32_t>(std::lround(own));
+    }
+    present = mixed_;
+    present_share = 1;
+  }
+  signature::decay(later_, present, present_share * kNat, memory_,
+                   static_cast<float>(typical * static_cast<double>(requests_)) * kNat);
 }
 
 }  // namespace moesaic::routing

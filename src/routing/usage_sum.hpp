@@ -8,8 +8,9 @@
 // others come, who resemble whom the worker got lately. The memory is that typical request: an exponentially
 // weighted mean, in which each new one weighs 1 / `requests`. At first it spans fewer, 1 + n / 4 after n more
 // than one, for what came first says least of what the worker is becoming. What a request truly activated,
-// told when it ended, is remembered beside what was foretold of it. later() is what is idle in a batch of as
-// many requests, of which `share` are typical ones.
+// told when it ended, is remembered beside what was foretold of it (the memory then spans half as many).
+// later() is what is idle in a batch of as many requests, of which `share` are typical ones; requests of
+// others stay what they are.
 #pragma once
 
 #include <cstddef>
@@ -48,7 +49,7 @@ class UsageSum {
 
   /// Probability that each cell is idle in a step, in `order`. To within 0.1 % of the product.
   std::span<const float> idle() const { return idle_; }
-  /// The same of the batch that is expected later; before anything was added, idle().
+  /// The same of the batch that is expected later; before anything was added or remembered, idle().
   std::span<const float> later() const { return later_; }
   /// Expected distinct experts that a step reads, summed over layers: cells - sum(idle).
   double active() const { return active_; }
@@ -63,7 +64,8 @@ class UsageSum {
   // By position in the order:
   std::vector<std::int32_t> sum_;  ///< others included
   std::vector<std::int32_t> others_;
-  std::vector<float> memory_;  ///< units of the typical request
+  std::vector<std::int32_t> mixed_;  ///< working memory
+  std::vector<float> memory_;        ///< units of the typical request
   std::vector<float> idle_, later_;
   std::vector<Survival> ordered_;  ///< working memory; empty where in order
   std::uint32_t requests_ = 0, other_requests_ = 0;

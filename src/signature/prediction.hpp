@@ -86,14 +86,14 @@ struct PredictorOptions {
   /// What a prediction may read and add: bounds on D x rows x E (fewer than kLeastReads are not taken: fewer
   /// layers are) and on O x L x E, so that it takes about 20 us on one core however large the model is.
   std::size_t read_cells = 49'152, effect_cells = 73'728;
-  std::size_t max_requests = kMaxAnchors;  ///< learnt from, evenly spaced in the data
+  std::size_t max_requests = kMaxAnchors;  ///< learnt from, evenly spaced in the data; at most kMaxAnchors
   std::uint64_t seed = 0;
 };
 
 /// Ridge strength, trust and strength of each layer are chosen from grids by the squared error of quarters
-/// of the requests under a fit to the others. Deterministic at any thread count. REQUIRES: data of the stated
-/// sizes, at least one request with decode tokens. With n requests learnt from: O(n^2 L E + n^3 + n L E
-/// grid).
+/// of the requests under a fit to the others (which know no more of them than the mean of all). Deterministic
+/// at any thread count. REQUIRES: data of the stated sizes, at least one request with decode tokens. With n
+/// requests learnt from: O(n^2 L E + n^3 + n L E grid).
 Predictor fit_predictor(const PredictionData& data, const PredictorOptions& options, ThreadPool& pool);
 
 /// How good predictions are, over all (request, layer, expert) cells with decode tokens.

@@ -15,7 +15,7 @@ constexpr std::array<double, 5> kTrusts = {0, 0.25, 0.5, 0.75, 1};
 constexpr std::array<double, 7> kStrengths = {1, 4, 16, 64, 128, 256, 1024};
 constexpr std::size_t kChoices = kTrusts.size() * kStrengths.size();
 /// Of the kernel regression; a request is as similar as 1 to itself.
-constexpr std::array<double, 5> kRidges = {0.003, 0.01, 0.03, 0.1, 0.3};
+constexpr std::array<double, 6> kRidges = {0.01, 0.03, 0.1, 0.3, 1, 10};
 /// Of the linear regression that tells where to look, in units of the mean squared length of a centred row.
 constexpr double kReadRidge = 1;
 /// Of the kernel, in mean distances between requests.
@@ -107,35 +107,6 @@ double mean_square(const std::vector<double>& gram, std::size_t n) {
   double trace = 0;
   for (std::size_t i = 0; i < n; ++i) trace += gram[i * n + i];
   return trace / static_cast<double>(n);
-}
-
-/// What the regression, fitted to other folds, predicts for each request: [n, L E], added to `mean`.
-Rows cross_fitted(const std::vector<double>& gram, const Rows& decode, const std::vector<float>& mean,
-                  double ridge, ThreadPool& pool) {
-  const std::size_t n = decode.size();
-  Rows out{.width = decode.width, .values = std::vector<float>(decode.values.size())};
-  pool.parallel_for(kFolds, [&](std::size_t fold) {
-    Requests others;
-    for (std::uint32_t i = 0; i < n; ++i) {
-      if (i % kFolds != fold) others.push_back(i);
-    }
-    std::vector<double> part(others.size() * others.size());
-    for (std::size_t a = 0; a < others.size(); ++a) {
-      for (std::size_t b = 0; b < others.size(); ++b)
-        part[a * others.size() + b] = gram[others[a] * n + others[b]];
-    }
-    const std::vector<double> factor = cholesky(part, others.size(), ridge);
-    std::vector<double> weights(others.size());
-    for (std::size_t i = fold; i < n; i += kFolds) {
-      for (std::size_t j = 0; j < others.size(); ++j) weights[j] = gram[i * n + others[j]];
-      solve_with(factor, others.size(), weights);
-      std::vector<float> of_all(n);  // none of this fold
-      for (std::size_t j = 0; j < others.size(); ++j) of_all[others[j]] = static_cast<float>(weights[j]);
-      std::ranges::copy(mean, out.row(i).begin());
-      add_rows(out.row(i), decode.values, of_all);
-    }
-  });
-  return out;
 }
 
 /// Squared error [L, kChoices] of predictions `q` under every trust and strength, a token. It, not the log
@@ -282,6 +253,86 @@ std::vector<double> similarities(Predictor& out) {
   return to;
 }
 
+/// [A] of the anchors to one prefill that is none of them.
+std::vector<double> similarities_to(const Predictor& from, const CountsView& prefill, std::uint32_t request,
+                                    std::uint32_t tokens) {
+  std::vector<float> features;
+  for (const std::uint32_t row : from.rows) {
+    const auto counts = prefill.request(request).subspan(row * from.experts, from.experts);
+    features.insert(features.end(), counts.begin(), counts.end());
+  }
+  roots(features, features, 1 / static_cast<float>(tokens), kRootShift);
+  const std::size_t n = from.anchor_count();
+  std::vector<double> to(n);
+  for (std::size_t d = 0; d < from.reads(); ++d) {
+    const float z =
+        dot(features, std::span(from.read).subspan(d * features.size(), features.size())) - from.offset[d];
+    for (std::size_t a = 0; a < n; ++a) {
+      const double apart = static_cast<double>(z) - static_cast<double>(from.anchors[d * n + a]);
+      to[a] += apart * apart;
+    }
+  }
+  for (double& distance : to) distance = std::exp(-std::sqrt(distance) / static_cast<double>(from.reach));
+  return to;
+}
+
+/// A quarter of the learnt requests as the others see them: nothing here has seen how these decode, but for
+/// the mean of all.
+struct Fold {
+  Requests of, others;              ///< positions among the learnt
+  std::vector<double> between{};    ///< [others, others]
+  std::vector<double> to_others{};  ///< [of, others]
+};
+
+Fold fold_of(const PredictionData& data, const Requests& learnt, const Rows& decode, std::size_t which,
+             std::size_t reads, const PredictorOptions& options, ThreadPool& pool) {
+  Fold out;
+  Requests requests;
+  Rows known{.width = decode.width};
+  for (std::uint32_t i = 0; i < learnt.size(); ++i) {
+    (i % kFolds == which ? out.of : out.others).push_back(i);
+    if (i % kFolds == which) continue;
+    requests.push_back(learnt[i]);
+    known.values.insert(known.values.end(), decode.row(i).begin(), decode.row(i).end());
+  }
+  Predictor part;
+  part.layers = data.decode.layers;
+  part.experts = data.decode.experts;
+  look(data, requests, known, std::min(reads, std::max<std::size_t>(1, requests.size() / 4)), options, pool,
+       part);
+  out.between = similarities(part);
+  const std::size_t n = out.others.size();
+  out.to_others.resize(out.of.size() * n);
+  pool.parallel_for(out.of.size(), [&](std::size_t i) {
+    const std::uint32_t request = learnt[out.of[i]];
+    std::ranges::copy(similarities_to(part, data.prefill, request, data.prefill_tokens[request]),
+                      out.to_others.begin() + static_cast<std::ptrdiff_t>(i * n));
+  });
+  return out;
+}
+
+/// What the regression, fitted to other folds, predicts for each request: [n, L E], added to `mean`.
+Rows cross_fitted(const std::vector<Fold>& folds, const Rows& decode, const std::vector<float>& mean,
+                  double ridge, ThreadPool& pool) {
+  Rows out{.width = decode.width, .values = std::vector<float>(decode.values.size())};
+  pool.parallel_for(folds.size(), [&](std::size_t f) {
+    const Fold& fold = folds[f];
+    const std::size_t n = fold.others.size();
+    const std::vector<double> factor = cholesky(fold.between, n, ridge);
+    for (std::size_t i = 0; i < fold.of.size(); ++i) {
+      const auto from = fold.to_others.begin() + static_cast<std::ptrdiff_t>(i * n);
+      std::vector<double> weights(from, from + static_cast<std::ptrdiff_t>(n));
+      solve_with(factor, n, weights);
+      std::vector<float> of_all(decode.size());  // none of this fold
+      for (std::size_t j = 0; j < n; ++j) of_all[fold.others[j]] = static_cast<float>(weights[j]);
+      const auto row = out.row(fold.of[i]);
+      std::ranges::copy(mean, row.begin());
+      add_rows(row, decode.values, of_all);
+    }
+  });
+  return out;
+}
+
 }  // namespace
 
 Predictor fit_predictor(const PredictionData& data, const PredictorOptions& options, ThreadPool& pool) {
@@ -300,7 +351,8 @@ Predictor fit_predictor(const PredictionData& data, const PredictorOptions& opti
     if (data.prefill_tokens[r] > 0) usable.push_back(r);
   }
   MOESAIC_CHECK(!decoded.empty());
-  const std::size_t n = std::min(usable.size(), std::max<std::size_t>(1, options.max_requests));
+  const std::size_t n =
+      std::min({usable.size(), kMaxAnchors, std::max<std::size_t>(1, options.max_requests)});
   for (std::size_t i = 0; i < n; ++i) learnt.push_back(usable[i * usable.size() / n]);
   Rows decode = frequencies(data.decode, data.decode_tokens, n > 0 ? learnt : decoded, all);
   out.mean = mean_of(decode);
@@ -308,10 +360,10 @@ Predictor fit_predictor(const PredictionData& data, const PredictorOptions& opti
   subtract(decode, out.mean);
 
   const auto most = [&](std::size_t wanted) { return std::min(wanted, n / 4); };
-  const std::size_t reads = most(
-                        std::min(options.reads, std::max(kLeastReads, options.read_cells / out.width()))),
-                    effects = most(std::min(options.effects, options.effect_cells / out.width()));
-  MOESAIC_CHECK(reads <= kMaxReads && effects <= kMaxEffects && n <= kMaxAnchors);
+  const std::size_t wide = std::max(kLeastReads, options.read_cells / out.width());
+  const std::size_t reads = most(std::min({options.reads, kMaxReads, wide}));
+  const std::size_t effects =
+      most(std::min({options.effects, kMaxEffects, options.effect_cells / out.width()}));
   if (reads == 0 || effects == 0) {
     Rows means{.width = decode.width};
     for (std::size_t i = 0; i < n; ++i)
@@ -319,17 +371,20 @@ Predictor fit_predictor(const PredictionData& data, const PredictorOptions& opti
     choose(losses(means, data, learnt, pool), out);
     return out;
   }
-  look(data, learnt, decode, reads, options, pool, out);
-  const std::vector<double> similar = similarities(out);
+  std::vector<Fold> folds;
+  for (std::size_t f = 0; f < kFolds; ++f)
+    folds.push_back(fold_of(data, learnt, decode, f, reads, options, pool));
   double best = 0, best_ridge = 0;
   std::vector<double> best_losses;
   for (const double ridge : kRidges) {
-    const Rows q = cross_fitted(similar, decode, out.mean, ridge, pool);
+    const Rows q = cross_fitted(folds, decode, out.mean, ridge, pool);
     std::vector<double> here = losses(q, data, learnt, pool);
     const double loss = choose(here, out);
     if (best_losses.empty() || loss < best) best = loss, best_ridge = ridge, best_losses.swap(here);
   }
   choose(best_losses, out);
+  look(data, learnt, decode, reads, options, pool, out);
+  const std::vector<double> similar = similarities(out);
   ReducedRank regression = reduced_rank(similar, decode, best_ridge, effects, options.seed, pool);
   out.weight.resize(n * effects);
   for (std::size_t i = 0; i < n; ++i) {

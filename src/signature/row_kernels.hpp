@@ -23,7 +23,8 @@ struct RowKernels {
   /// out[i] = exp(-(units[i] * a + rates[i] * b)), by DecaySeries; likewise.
   std::size_t (*decay)(float* out, const std::int32_t* units, float a, const float* rates, float b,
                        std::size_t size);
-  /// out[i] = sqrt(max(0, in[i] * scale + shift)), NaN as 0; likewise. `out` may be `in`.
+  /// out[i] = sqrt(max(0, in[i] * scale + shift)), NaN as 0; likewise (one at a time without AVX2).
+  /// `out` may be `in`.
   std::size_t (*roots)(float* out, const float* in, float scale, float shift, std::size_t size);
 };
 

@@ -234,10 +234,32 @@ TEST(Record, AnswersThatCarryExpertsThemselvesNeedNoShadow) {
     const Got got = co_await cluster.complete(ask(3, 5, false));
     EXPECT_TRUE(got.has("routed_experts")) << "the answer is the worker's, untouched";
     co_await known(cluster, 1);
-    EXPECT_EQ(number(co_await cluster.learning(), "answers", "observed"), 1u) << "the policy got the decode";
+    EXPECT_EQ(number(co_await cluster.learning(), "answers", "observed"), 0u) << "jsq remembers nothing";
     co_await cluster.complete(ask(3, 5, true));
     const Got told = co_await cluster.admin("GET", "/admin/decisions?limit=1");
     EXPECT_TRUE(told.has(R"("usage":"prefix_cache")")) << told.body;
+  });
+}
+
+TEST(Record, MarginalRemembersWhatAnAnswerSaysOfItsDecode) {
+  const TemporaryFolder folder;
+  ClusterOptions options = shadowed(Form::kVllm, [&](Config& config) {
+    config.record.folder = folder.path();
+    config.shadow.host = "";
+    config.decode_policy = "marginal";
+  });
+  options.worker = [](emulator::WorkerConfig& worker) { worker.routed_experts = Form::kVllm; };
+  options.policies.decode = [](std::string_view name) {
+    routing::DecodePolicyConfig policies;
+    policies.marginal.predictor = signature::uniform_predictor(mini().shape);
+    return routing::make_decode_policy(name, policies);
+  };
+  Cluster cluster(std::move(options));
+  cluster.run([&]() -> Task<void> {
+    co_await cluster.complete(ask(3, 5, true));  // a stream says nothing
+    co_await cluster.complete(ask(3, 5, false));
+    co_await known(cluster, 1);
+    EXPECT_EQ(number(co_await cluster.learning(), "answers", "observed"), 1u);
   });
 }
 

@@ -152,6 +152,7 @@ TEST(SlowSimulator, ThePolicyEffectIsSeenThroughRealSocketsWithinTwoPoints) {
   ASSERT_TRUE(served && training);
   simulate::Cluster& cluster = file->cluster;
   cluster.policies.marginal.step = cluster.decode.step;
+  cluster.decode.tells_experts = false;  // as the emulated engines' streams, which carry no experts
   ASSERT_TRUE(simulate::fit_policies(*training, cluster.decode.workers, true, cluster.policies, pool));
   const auto rate = simulate::rate_that_runs(cluster, *served, file->loads.front());
   ASSERT_TRUE(rate) << rate.error().message;

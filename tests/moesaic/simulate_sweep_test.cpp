@@ -75,6 +75,21 @@ TEST(Sweep, ServedRequestsMayTeachThoseOfOtherFolds) {
   EXPECT_EQ(experts(folded, 2), experts(alone, 2));
 }
 
+TEST(Sweep, WhatDecodersTellReachesThePolicyThatRemembers) {
+  ClusterFile file = sample().file;
+  file.policies = {"jsq", "marginal"};
+  file.seeds = 1;
+  file.cluster.decode.tells_experts = false;
+  const SweepOutcome silent = swept(file, 2);
+  file.cluster.decode.tells_experts = true;
+  const SweepOutcome told = swept(file, 2);
+  const auto experts = [](const SweepOutcome& of, std::size_t policy) {
+    return of.loads[0].policies[policy].runs[0].active_experts_per_step;
+  };
+  EXPECT_EQ(experts(told, 0), experts(silent, 0));
+  EXPECT_NE(experts(told, 1), experts(silent, 1));
+}
+
 TEST(Sweep, RunsAsManyRequestsInADecoderAsAsked) {
   ClusterFile file = sample().file;
   file.policies = {"jsq"};

@@ -178,7 +178,7 @@ RC_GTEST_PROP(DecodePolicies, AnyEventsLeadToWorkersThatAreUpAndTwiceTheSame, ()
         const float a = static_cast<float>(random.below(3)), b = static_cast<float>(random.below(3));
         const std::vector<float> counts = {a, 1, b, b, a, 0};
         if (random.below(4) > 0) next.counts = counts, next.counted_tokens = 4;
-        switch (random.below(8)) {
+        switch (random.below(9)) {
           case 0:
             policy->worker_up({.id = worker, .max_running = random.below(6), .kv_capacity = random.below(60)},
                               at);
@@ -193,6 +193,9 @@ RC_GTEST_PROP(DecodePolicies, AnyEventsLeadToWorkersThatAreUpAndTwiceTheSame, ()
             break;
           case 3:
             policy->finished(next.id, at);
+            break;
+          case 8:
+            policy->observed(worker, std::span(counts).first(4 + random.below(3)), at);
             break;
           case 4:
             policy->first_token(next.id, at);

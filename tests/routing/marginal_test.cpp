@@ -333,8 +333,7 @@ TEST(Marginal, OfTwoBatchesAlikeTheOneThatUsedToServeTheKindIsTaken) {
   policy->finished(RequestId{1}, 0ns);
   policy->finished(RequestId{2}, 0ns);
   // Both run one request of which nothing is known.
-  policy->worker_load(WorkerId{0}, {.requests = 1}, 0ns);
-  policy->worker_load(WorkerId{1}, {.requests = 1}, 0ns);
+  ASSERT_NE(policy->admit({.id = RequestId{8}}, 0ns).worker, policy->admit({.id = RequestId{9}}, 0ns).worker);
   EXPECT_EQ(policy->admit(with(3, blue), 0ns).worker, blue_home);
   policy->finished(RequestId{3}, 0ns);
   EXPECT_EQ(policy->admit(with(4, red), 0ns).worker, red_home);
@@ -345,13 +344,12 @@ TEST(Marginal, WhatDecodersTrulyRanDecidesWhereNothingWasForetold) {
   policy->worker_up({.id = WorkerId{0}}, 0ns);
   policy->worker_up({.id = WorkerId{1}}, 0ns);
   const auto red = uses({0, 1}), blue = uses({2, 3});
-  policy->observed(WorkerId{0}, blue, 0ns);
-  policy->observed(WorkerId{1}, red, 0ns);
-  policy->observed(WorkerId{7}, red, 0ns);           // never heard of
-  policy->observed(WorkerId{0}, uses({0}, 3), 0ns);  // of another model
+  EXPECT_TRUE(policy->observed(WorkerId{0}, blue, 0ns));
+  EXPECT_TRUE(policy->observed(WorkerId{1}, red, 0ns));
+  EXPECT_FALSE(policy->observed(WorkerId{7}, red, 0ns)) << "never heard of";
+  EXPECT_FALSE(policy->observed(WorkerId{0}, uses({0}, 3), 0ns)) << "of another model";
   // Both run one request of which nothing is known.
-  policy->worker_load(WorkerId{0}, {.requests = 1}, 0ns);
-  policy->worker_load(WorkerId{1}, {.requests = 1}, 0ns);
+  ASSERT_NE(policy->admit({.id = RequestId{8}}, 0ns).worker, policy->admit({.id = RequestId{9}}, 0ns).worker);
   EXPECT_EQ(policy->admit(with(1, red), 0ns).worker, WorkerId{1});
   policy->finished(RequestId{1}, 0ns);
   EXPECT_EQ(policy->admit(with(2, blue), 0ns).worker, WorkerId{0});

@@ -121,9 +121,21 @@ TEST(UsageSum, WhatWasObservedGoesIntoTheMemoryAlone) {
   sum.add(blue);  // spans 1.25: red / 5 + 4 blue / 5
   EXPECT_EQ(sum.idle()[0], 1);
   EXPECT_NEAR(sum.later()[0], std::pow(0.5, 0.2), 2e-3);
-  sum.remember(red);  // of the same span: 4 / 5 red and the rest of what was there
-  EXPECT_NEAR(sum.later()[0], std::pow(0.5, 0.8 + 0.2 * 0.2), 2e-3);
-  EXPECT_NEAR(sum.later()[1], std::pow(0.5, 0.2 * 0.8), 2e-3);
+  sum.remember(red);  // a quarter of it from now on, as of a memory of 4
+  EXPECT_NEAR(sum.later()[0], std::pow(0.5, 0.25 + 0.75 * 0.2), 2e-3);
+  EXPECT_NEAR(sum.later()[1], std::pow(0.5, 0.75 * 0.8), 2e-3);
+}
+
+TEST(UsageSum, RequestsOfOthersAreNotTakenForTypicalOnes) {
+  UsageSum sum(identity(2), {.requests = 4, .share = 1});
+  const auto red = survival({0.5f, 0}), blue = survival({0, 0.5f});
+  sum.add(red);
+  sum.set_others(blue, 3);
+  EXPECT_NEAR(sum.later()[0], 0.5, 2e-3);
+  EXPECT_NEAR(sum.later()[1], std::pow(0.5, 3), 2e-3);
+  sum.remove(red);
+  EXPECT_EQ(sum.later()[0], 1);
+  EXPECT_NEAR(sum.later()[1], std::pow(0.5, 3), 2e-3);
 }
 
 TEST(UsageSum, WithoutAShareLaterIsNow) {

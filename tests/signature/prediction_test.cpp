@@ -143,6 +143,28 @@ TEST(Prediction, WhatIsNotLinearIsForetoldToo) {
   EXPECT_LT(score.brier, 0.03);  // 0.125 for the mean request
 }
 
+TEST(Prediction, WherePrefillsTellNothingTheMeanIsForetold) {
+  ThreadPool pool(1);
+  const auto unrelated = [](std::size_t requests, std::uint64_t seed) {
+    Recorded out = record(requests, 20, seed), other = record(requests + 1, 20, seed + 100);
+    // Decodes of somebody else: kinds alternate, so that every other request gets one of the wrong kind.
+    Pcg32 random(seed);
+    const std::size_t width = out.layers * out.experts;
+    for (std::size_t r = 0; r < requests; ++r) {
+      const std::size_t from = r + random.below(2);
+      std::copy_n(other.decode.begin() + static_cast<std::ptrdiff_t>(from * width), width,
+                  out.decode.begin() + static_cast<std::ptrdiff_t>(r * width));
+    }
+    return out;
+  };
+  const Recorded past = unrelated(200, 1), future = unrelated(200, 2);
+  const Predictor fitted = fit_predictor(past.data(), {}, pool);
+  Predictor mean = uniform_predictor({"m", 3, {LayerId{0}, LayerId{1}, LayerId{2}}, 8, 1});
+  mean.mean = fitted.mean;
+  std::ranges::fill(mean.trust, 0.0f);
+  EXPECT_LT(score_predictor(fitted, future.data()).brier, 1.03 * score_predictor(mean, future.data()).brier);
+}
+
 TEST(Prediction, LongPrefillsAreTrusted) {
   ThreadPool pool(1);
   // Without anchors both kinds are average; with 400 tokens each request knows better itself.

@@ -92,6 +92,10 @@ TEST(ClusterFile, ReadsHowRequestsJoinAndWhichDecodersComeAndGo) {
   EXPECT_EQ(decode.admission.kind, Admission::Kind::kMicroBatch);
   EXPECT_EQ(decode.admission.pool, 9u);
   EXPECT_TRUE(decode.tells_experts);
+  const auto folded = read_cluster_file(
+      io::real_files(), write(folder, "c.yaml", with("max:48\"\n", "max:48\"\npredict_folds: 7\n")));
+  ASSERT_TRUE(folded) << folded.error().message;
+  EXPECT_EQ(folded->predict_folds, 7u);
   EXPECT_EQ(decode.admission.max_late, 7u);
   ASSERT_EQ(decode.events.size(), 2u);
   EXPECT_EQ(decode.events[1].at, 3s);
