@@ -12,8 +12,8 @@
 // Both terms scale with the candidate's length, which therefore drops out; whoever leaves the batch earlier
 // is replaced by somebody who pays in his place. What is slow today need not be so tomorrow: while the
 // candidate lives, the batch turns over and the policy itself sends fewer requests to slow decoders. Hence
-// persistence below 1; what the candidate adds stays with it. The memory makes decoders specialise and stay
-// so; with it the price is the slope of sum over decoders of requests x step time, and greed descends it.
+// persistence below 1 (at 1 the price would be the slope of sum over decoders of requests x step time, which
+// greed descends); what the candidate adds stays with it. The memory makes decoders specialise and stay so.
 // A place taken by one request is not there for another: `contrast` moves the candidate's p, in the price
 // alone, away from the mean request, so that it pays for what it adds beyond what others would add there, and
 // what sets it apart decides before decoders have become alike. With several ranks a layer waits for its
@@ -54,7 +54,7 @@ struct MarginalOptions {
 /// placed by load and then counts as the predictor's mean; so do requests that others sent (worker_load).
 /// admit() allocates nothing while at most reserve_requests are in flight. admit(): O(decoders L E).
 /// Decision::locality is of what it prices: with contrast, in the batch expected later.
-/// Memory: 2 bytes x L x E a reserved request, 20 bytes x L x E a decoder.
+/// Memory: 2 bytes x L x E a reserved request, 28 bytes x L x E a decoder.
 /// REQUIRES: a valid predictor; workers with several ranks give the rank of all L x E experts.
 std::unique_ptr<DecodePolicy> make_marginal(MarginalOptions options);
 

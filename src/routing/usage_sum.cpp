@@ -110,7 +110,7 @@ UsageSum::UsageSum(std::vector<std::uint32_t> order, const UsageMemory& memory)
   MOESAIC_CHECK(memory.requests >= 1 && memory.share >= 0 && memory.share <= 1);
   bool in_order = true;
   for (std::uint32_t i = 0; i < order_.size(); ++i) in_order = in_order && order_[i] == i;
-  if (in_order) order_.clear(), ordered_.clear();
+  if (in_order) order_ = std::vector<std::uint32_t>(), ordered_ = std::vector<Survival>();
   refresh();
 }
 
