@@ -168,9 +168,11 @@ void orthonormalise(Rows& rows) {
   }
 }
 
-/// Rows [weights.size() / n] that combine those of `from`.
+/// Rows [weights.size() / n] that combine those of `from`, of which there are some.
 Rows combined(const Rows& from, std::span<const float> weights, ThreadPool& pool) {
-  const std::size_t n = from.size(), count = weights.size() / n;
+  const std::size_t n = from.size();
+  MOESAIC_CHECK(n > 0);
+  const std::size_t count = weights.size() / n;
   Rows out{.width = from.width, .values = std::vector<float>(count * from.width)};
   pool.parallel_for(count,
                     [&](std::size_t r) { add_rows(out.row(r), from.values, weights.subspan(r * n, n)); });
