@@ -76,9 +76,9 @@ Status run(Context& context, const Options& options) {
     return bad_input("--predict-folds 1 leaves nobody to learn from; give 0, or 2 and more.");
   if (options.one_in == 1 && options.predict_folds == 0) {
     return bad_input(
-        "--one-in 1 serves every request and leaves none to learn from; give --predict-folds 2 or more, by "
-        "which "
-        "served requests teach each other, or --one-in 2 or more.");
+        "--one-in 1 serves every request and leaves none to learn from; give --predict-folds 2 or more "
+        "(served "
+        "requests teach each other), or --one-in 2 or more.");
   }
   ThreadPool pool(options.threads);
   progress("reading " + options.trace);

@@ -31,7 +31,7 @@ void add_rows(std::span<float> out, std::span<const float> rows, std::span<const
 void blend(std::span<float> out, const float* own, float scale, float rest);
 
 /// out[i] = exp(-(units[i] * a + rates[i] * b)) by DecaySeries, relative error below 3e-7 + 1.2e-7 x the
-/// exponent. REQUIRES: equal sizes; exponents >= 0.
+/// exponent. `out` may be `rates`. REQUIRES: equal sizes; exponents >= 0.
 void decay(std::span<float> out, std::span<const std::int32_t> units, float a, std::span<const float> rates,
            float b);
 

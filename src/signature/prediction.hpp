@@ -83,8 +83,8 @@ struct PredictionData {
 
 struct PredictorOptions {
   std::size_t reads = kMaxReads, effects = kMaxEffects;  ///< at most those, and one in four requests
-  /// What a prediction may read and add: bounds on D x rows x E (fewer than kLeastReads are not taken: fewer
-  /// layers are) and on O x L x E, so that it takes about 20 us on one core however large the model is.
+  /// What a prediction may read and add: bounds on D x rows x E (for large models D stays 24 and fewer layers
+  /// are read) and on O x L x E, so that it takes about 20 us on one core however large the model is.
   std::size_t read_cells = 49'152, effect_cells = 73'728;
   std::size_t max_requests = kMaxAnchors;  ///< learnt from, evenly spaced in the data; at most kMaxAnchors
   std::uint64_t seed = 0;
